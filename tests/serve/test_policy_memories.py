@@ -140,6 +140,34 @@ def test_a_conversation_and_a_retry_see_the_same_entries(gateway, upstream, mail
     assert len({seen("Same") for _ in range(6)}) > 1
 
 
+def test_a_conversation_of_requests_that_name_their_parents_sees_the_same_entries(
+    gateway, upstream, mail
+):
+    entries = [MemoryEntry(kind="principle", text=f"Rule {number}.") for number in range(6)]
+    serve(mail, EndpointSpec(model="tuned", base_url=upstream.url), *entries, withhold=0.5)
+    own = gateway.app.state.services.conversations
+
+    def turn(text, parent):
+        body = {"model": "backtalk:mail", "messages": [{"role": "user", "content": text}]}
+        headers = {"x-backtalk-parent": parent} if parent else {}
+        answer = gateway.http.post("/v1/chat/completions", json=body, headers=headers)
+        return answer.json()["id"], system_of(upstream.bodies[-1])
+
+    conversations = []
+    for number in range(4):
+        turns = [turn(f"Question {number}", None)]
+        for text in ("And then?", "Why?"):
+            turns.append(turn(text, turns[-1][0]))
+        conversations.append(turns)
+    assert gateway.app.state.services.writer.drain(10)
+    own._units.clear()  # as in another process
+    for turns in conversations:
+        turns.append(turn("Is that all?", turns[-1][0]))
+    seen = [{system for _, system in turns} for turns in conversations]
+    assert [len(systems) for systems in seen] == [1, 1, 1, 1]
+    assert len(set.union(*seen)) > 1
+
+
 def test_edits_forgetting_and_undo_take_effect_within_a_second(gateway, upstream, mail):
     serve(mail, EndpointSpec(model="tuned", base_url=upstream.url), BRIEF)
     memory = Memory(mail)

@@ -27,10 +27,14 @@ class PolicyPrompt:
     """Version of the policy's prompt; ``None`` if the policy has none."""
     memory: tuple[MemoryUse, ...] = ()
     """Memory entries that applied, shown or withheld."""
+    propensity: float | None = None
+    """Probability with which this version was selected; ``None`` if the policy has one prompt."""
 
     def response_fields(self) -> dict[str, Any]:
         """Return the fields of a response that describe it."""
-        return {"prompt_version": self.version, "memory": self.memory}
+        fields = {"prompt_version": self.version, "memory": self.memory}
+        selected = {} if self.propensity is None else {"prompt_propensity": self.propensity}
+        return {**fields, **selected}
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,12 @@ class RequestRecord:
 
     @property
     def draw_unit(self) -> str:
-        """Unit that is shown the same memory entries: the conversation, or this request."""
-        unit = self.session or self.idempotency_key or self.id
-        return "\n".join((self.project, self.user or "", unit))
+        """Unit that is shown the same memory entries: the session, or this request."""
+        return self.unit_of(self.session or self.idempotency_key or self.id)
+
+    def unit_of(self, name: str) -> str:
+        """Return the unit of this user's conversation that has a name."""
+        return "\n".join((self.project, self.user or "", name))
 
 
 def interaction_id(project: str, default: str) -> str:

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from backtalk.feedback import Interaction
 from backtalk.serve.auth import ANONYMOUS, ApiKeyCache, Caller, Permission, TokenBuckets
+from backtalk.serve.backends.conversation_units import ConversationUnits
 from backtalk.serve.backends.experiment_router import ExperimentRouter
 from backtalk.serve.backends.policy_memories import PolicyMemories
 from backtalk.serve.backends.policy_resolver import PolicyResolver
@@ -67,6 +68,7 @@ class Services:
         self.memories = PolicyMemories(
             self.connection, self.metrics, timeout=settings.memory_timeout
         )
+        self.conversations = ConversationUnits(self.connection, timeout=settings.memory_timeout)
         self.policies = PolicyResolver(self.connection, folder, settings.upstreams, self.memories)
         self.experiments = ExperimentRouter(self.connection, folder)
         self.retirement = RetirementController(self.connection)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from backtalk.feedback import Prompt, as_prompt
 from backtalk.policy import Policy
+from backtalk.serve.backends.policy_resolver import ResolvedPolicy
 from backtalk.serve.gateway.completion_request import TEXT, CompletionRequest
 from backtalk.serve.interaction_log import PolicyPrompt, chat_prompt, completion_prompts
 
@@ -17,9 +19,10 @@ async def recall(request: CompletionRequest, policy: Policy) -> list[Sequence[st
     A memory that fails or is slow adds none; the interaction's ``metadata.gateway.memory`` says so.
     """
     record, memories = request.record, request.services.memories
+    unit = "" if policy.memory is None else await request.services.conversations.unit(record)
     remembered = await asyncio.gather(
         *(
-            memories.recall(record.project, policy, prompt, user=record.user, unit=record.draw_unit)
+            memories.recall(record.project, policy, prompt, user=record.user, unit=unit)
             for prompt in request_prompts(request)
         )
     )
@@ -30,6 +33,23 @@ async def recall(request: CompletionRequest, policy: Policy) -> list[Sequence[st
         if item.problem is not None:
             request.note(memory=item.problem)
     return [item.texts for item in remembered]
+
+
+async def select_prompts(request: CompletionRequest, resolved: ResolvedPolicy) -> list[Policy]:
+    """Return the policy with the prompt that is selected for each prompt of a request.
+
+    The versions and their propensities are recorded; call :func:`recall` first.
+    """
+    record, policy = request.record, resolved.policy
+    selectors = request.services.policies.selectors
+    selected = await selectors.select(
+        policy, resolved.artifacts, request_prompts(request), unit=record.draw_unit
+    )
+    record.prompts[policy.id] = tuple(
+        replace(read, version=one.version, propensity=one.propensity)
+        for read, one in zip(record.prompts[policy.id], selected, strict=True)
+    )
+    return [one.policy for one in selected]
 
 
 def request_prompts(request: CompletionRequest) -> list[Prompt]:
