@@ -32,6 +32,7 @@ from dataclasses import dataclass, field
 from backtalk.errors import BacktalkError
 from backtalk.feedback import Message
 from backtalk.feedback.interaction import Prompt
+from backtalk.learn.prompt.computation_graph import ancestors, next_position, trainable_paths
 from backtalk.learn.prompt.meta_prompts import parse_instruction, shorten, user_request
 from backtalk.models import Model, Request, Sampling
 
@@ -51,11 +52,13 @@ class Variable:
     """Criticisms since the last step: how the text should change."""
     graph: Graph | None = None
     """Graph of the call that made the text; ``None`` for an input."""
+    position: int = field(default_factory=next_position)
+    """Position in the order in which variables were made."""
 
     @property
     def needs_gradient(self) -> bool:
         """True if it is a parameter, or is made of one."""
-        return self.trainable or any(one.needs_gradient for one in self.predecessors)
+        return any(one.trainable for one in ancestors(self))
 
     async def backward(self) -> None:
         """Give a gradient to each variable that this one was made of, down to the parameters.
@@ -68,32 +71,19 @@ class Variable:
         BacktalkError
             If no parameter is part of this variable.
         """
-        if self.graph is None or not self.needs_gradient:
+        needed = {one.position for one in trainable_paths(ancestors(self))}
+        if self.graph is None or self.position not in needed:
             raise BacktalkError(
                 f"The variable {self.role!r} depends on no parameter",
                 "Make it of a Variable with trainable=True",
             )
-        for variable in reversed(_in_order(self)):
-            targets = [one for one in variable.predecessors if one.needs_gradient]
+        for variable in reversed(ancestors(self)):
+            targets = [one for one in variable.predecessors if one.position in needed]
             if variable is self:
                 for target in targets:
                     target.gradients.append(variable.value)
             elif variable.gradients and targets and variable.graph is not None:
                 await variable.graph.propagate(variable, targets)
-
-
-def _in_order(last: Variable) -> list[Variable]:
-    """Return all variables that one was made of, each after its predecessors."""
-    order: dict[Variable, None] = {}
-
-    def visit(variable: Variable) -> None:
-        for predecessor in variable.predecessors:
-            if predecessor not in order:
-                visit(predecessor)
-        order[variable] = None
-
-    visit(last)
-    return list(order)
 
 
 class Graph:

@@ -36,6 +36,7 @@ _NEW_USER, _NEW_NET, _NEW_PID, _NEW_IPC = 0x10000000, 0x40000000, 0x20000000, 0x
 _NOBODY = 65534
 _RESULTS = 3
 _MAX_RESULT, _MAX_OUTPUT, _MAX_TRACE, _MAX_SHOWN = 1 << 16, 2000, 2000, 200
+_MAX_TEXT = 1 << 14
 _TICK = 0.02
 _FORBIDDEN = re.compile(
     r"open|os\.(?:(?!listdir|scandir).)*|subprocess\..*|socket\..*|ctypes\..*|shutil\..*|fcntl\..*"
@@ -227,6 +228,7 @@ class _Harness:
         self._token = request["token"]
         self._program = request["program"]
         self._cases = request["cases"]
+        self._function = request["function"]
         self._guarded = request["guarded"]
 
     def run(self) -> None:
@@ -238,7 +240,7 @@ class _Harness:
         known: dict[str, Any] = {"__name__": "program"}
         try:
             exec(compile(self._program, "program.py", "exec"), known)  # noqa: S102 - its purpose
-            function = known["f"] if "f" in known else self._missing()
+            function = known[self._function] if self._function in known else self._missing()
         except BaseException as error:  # noqa: BLE001 - a program may raise anything
             self._send_message({"error": self._trace(error), "error_type": type(error).__name__})
             return
@@ -250,9 +252,8 @@ class _Harness:
             self._send_message(message)
         self._send_message({"end": True})
 
-    @staticmethod
-    def _missing() -> Any:
-        raise NameError("name 'f' is not defined")
+    def _missing(self) -> Any:
+        raise NameError(f"name {self._function!r} is not defined")
 
     def _send_message(self, message: dict[str, Any]) -> None:
         view = memoryview(f"{self._token} {json.dumps(message)}\n".encode())
@@ -296,10 +297,16 @@ def _is_plain_json(value: Any, depth: int) -> bool:
             and len(value) < 1000
             and all(_is_plain_json(part, depth - 1) for part in value)
         )
+    if type(value) is dict:
+        return (
+            all(type(key) is str for key in value)
+            and len(value) < 1000
+            and _is_plain_json([*value, *value.values()], depth)
+        )
     if type(value) is int:
         return value.bit_length() < 1000
     if type(value) is str:
-        return len(value) < 1000
+        return len(value) < _MAX_TEXT
     return value is None or type(value) in {bool, float}
 
 

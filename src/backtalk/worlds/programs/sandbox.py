@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 _SERVER = Path(__file__).with_name("fork_server.py")
+_MAX_SHOWN = 1000
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,10 @@ class TestRun:
     def out_of_memory(self) -> bool:
         """If true, it exceeded the memory limit."""
         return self.error_type == "MemoryError"
+
+
+class ProgramFailure(Exception):
+    """Failure of a program in the sandbox, with its traceback."""
 
 
 class Sandbox:
@@ -198,20 +203,17 @@ def run_tests(
     guarded : bool, default True
         If true, an audit hook of the interpreter refuses access to the outside as well.
     """
-    token = secrets.token_hex(16)
-    request = {
-        "token": token,
-        "program": program,
-        "cases": [json.dumps(case.arguments) for case in cases],
-        "seconds": seconds,
-        "memory": memory_mb << 20,
-        "guarded": guarded,
-    }
-    answer = _SANDBOX.run(request, seconds=seconds)
+    answer, messages = _run(
+        program,
+        "f",
+        [case.arguments for case in cases],
+        seconds=seconds,
+        memory_mb=memory_mb,
+        guarded=guarded,
+    )
     if answer is None:
         trace = "The program broke off its own test."
         return TestRun((False,) * len(cases), trace, completed=False, isolation=_SANDBOX.isolation)
-    messages = _parse_messages(answer["results"], token)
     results = [message for message in messages if "end" not in message]
     passed = tuple(
         index < len(results)
@@ -236,6 +238,76 @@ def run_tests(
         output=answer["output"],
         isolation=_SANDBOX.isolation,
     )
+
+
+def call_function(
+    program: str,
+    function: str,
+    arguments: Sequence[Any],
+    *,
+    seconds: float = 1.0,
+    memory_mb: int = 256,
+) -> Any:
+    """Return the result of one function of a program, a JSON value.
+
+    Parameters
+    ----------
+    program : str
+        Source of the program; it may be hostile.
+    function : str
+        Name of the function.
+    arguments : sequence of Any
+        Positional arguments, JSON values.
+    seconds : float, default 1.0
+        CPU time limit in seconds.
+    memory_mb : int, default 256
+        Memory limit in MiB.
+
+    Raises
+    ------
+    ProgramFailure
+        If the program fails, exceeds a limit, or returns something that is no JSON value.
+    """
+    answer, messages = _run(
+        program, function, [arguments], seconds=seconds, memory_mb=memory_mb, guarded=True
+    )
+    result = messages[0] if messages else {}
+    if "value" in result:
+        return result["value"]
+    if answer is None:
+        raise ProgramFailure("The program broke off the sandbox.")
+    if "error" in result:
+        raise ProgramFailure(str(result["error"]))
+    if "shown" in result:
+        raise ProgramFailure(
+            f"{function} returned {result['shown']}, which is no text, number, truth value, None, "
+            "list or dictionary of these, or is too large."
+        )
+    raise ProgramFailure(_termination_message(answer, seconds, completed=False))
+
+
+def _run(
+    program: str,
+    function: str,
+    calls: Sequence[Sequence[Any]],
+    *,
+    seconds: float,
+    memory_mb: int,
+    guarded: bool,
+) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """Return the server's reply, ``None`` after two failures, and the program's messages."""
+    token = secrets.token_hex(16)
+    request = {
+        "token": token,
+        "program": program,
+        "function": function,
+        "cases": [json.dumps(arguments) for arguments in calls],
+        "seconds": seconds,
+        "memory": memory_mb << 20,
+        "guarded": guarded,
+    }
+    answer = _SANDBOX.run(request, seconds=seconds)
+    return answer, [] if answer is None else _parse_messages(answer["results"], token)
 
 
 def _parse_messages(results: str, token: str) -> list[dict[str, Any]]:
@@ -265,15 +337,19 @@ def _trace(
         return str(error["error"])
     for case, message, right in zip(cases, results, passed, strict=False):
         if not right:
-            returned = message.get("shown", repr(message.get("value")))
+            returned = message.get("shown", repr(message.get("value")))[:_MAX_SHOWN]
             return f"{case.call} returned {returned}, expected {case.expected!r}"
     return termination
 
 
 def same_value(actual: Any, expected: Any) -> bool:
-    """Return true if two values are equal and of the same type, recursively for lists."""
+    """Return true if two values are equal and of the same type, with all their parts."""
     if type(actual) is not type(expected):
         return False
+    if isinstance(actual, dict):
+        return actual.keys() == expected.keys() and all(
+            same_value(value, expected[key]) for key, value in actual.items()
+        )
     if isinstance(actual, list):
         return len(actual) == len(expected) and all(map(same_value, actual, expected))
     return bool(actual == expected)

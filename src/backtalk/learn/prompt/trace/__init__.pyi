@@ -1,0 +1,10 @@
+from .application import TracedError as TracedError
+from .code import CodeParameter as CodeParameter
+from .nodes import Node as Node
+from .nodes import node as node
+from .operators import join_text as join_text
+from .operators import model_operator as model_operator
+from .operators import traced as traced
+from .optoprime import OptoPrime as OptoPrime
+from .optoprime import Step as Step
+from .subgraph import Subgraph as Subgraph
