@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pydantic import JsonValue
+
 from backtalk.decode import DecoderOutput
+from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
 from backtalk.learn.context import MethodContext
 from backtalk.learn.prompt.protocol import PromptCandidate, Signal
+from backtalk.learn.prompt.tools.calls import ToolDefinition, answer_with_calls
 from backtalk.models import Model, Request
 from backtalk.models.cut_answers import warn_of_cut_answers
 from backtalk.models.protocol import Completion, Usage
-from backtalk.policy import Lineage, Policy, load_policy
+from backtalk.policy import Lineage, Policy, PromptTemplate, load_policy
 
 Job = tuple[PromptCandidate, int]
 """Candidate and index of the example that it answers; with n examples, the indices from n on are
@@ -33,12 +37,16 @@ class Evaluator:
         Prompts to answer.
     seed : int, default 0
         Seed of the answers within the run.
+    tools : Mapping[str, sequence of ToolDefinition], default {}
+        Definitions of tools that an answer may call, by key of the prompt. Calls are scored as
+        JSON; see :func:`~backtalk.learn.prompt.tools.calls.calls_text`.
     """
 
     context: MethodContext
     signal: Signal
     examples: Sequence[Prompt]
     seed: int = 0
+    tools: Mapping[str, Sequence[ToolDefinition]] = field(default_factory=dict)
     used: Usage = field(default_factory=Usage, init=False)
     """Usage of all answers, also of those from the cache, so that a resumed search makes the same
     decisions."""
@@ -77,7 +85,9 @@ class Evaluator:
         by_version = {key: one.apply(policy, lineage) for key, one in distinct.items()}
         policies = [by_version[candidate.version] for candidate in candidates]
         with self.context.run.task("answering with candidate prompts", len(prompts)):
-            if policy.decoder.is_single_sample and policy.memory is None:
+            if all(one.decoder.is_single_sample for one in by_version.values()) and (
+                policy.memory is None
+            ):
                 completions = await self._sample(policies, prompts, repeats)
                 self._count(completions)
                 answers = completions
@@ -87,7 +97,7 @@ class Evaluator:
                 answers = [output.answer for output in outputs]
         if not self._warned:
             self._warned = bool(warn_of_cut_answers(policy.label, answers))
-        return [answer.text for answer in answers]
+        return [answer_with_calls(answer) for answer in answers]
 
     def _count(self, completions: Sequence[Completion]) -> None:
         self.used += sum((one.generation_usage for one in completions), Usage())
@@ -104,10 +114,19 @@ class Evaluator:
                 sampling=sampling,
                 sample_index=repeat,
                 seed=self._seed,
+                options=self._options(policy, prompt),
             )
             for policy, prompt, repeat in zip(policies, prompts, repeats, strict=True)
         ]
         return await model.generate(requests)
+
+    def _options(self, policy: Policy, prompt: Prompt) -> dict[str, JsonValue]:
+        """Return the tools of a request, with the descriptions of the policy."""
+        tools = self.tools.get(prompt_key(prompt))
+        if not tools:
+            return {}
+        template = policy.prompt or PromptTemplate()
+        return {"tools": template.with_tools(tools)}
 
     async def _decode(
         self, policies: Sequence[Policy], prompts: Sequence[Prompt], repeats: Sequence[int]

@@ -178,7 +178,7 @@ async def learn_prompt(
         signal,
         await make_proposers(context, signal),
         examples=split.examples,
-        confirmation=split.confirmation[: _affordable(run, settings)],
+        confirmation=split.confirmation[: affordable_confirmation(run, settings)],
         confirmation_signal=await _confirmation_signal(whole, split, signal_of),
         settings=settings,
     )
@@ -199,7 +199,7 @@ async def learn_prompt(
     return result.best.apply(policy, lineage)
 
 
-def _affordable(run: Run, settings: SearchSettings | None) -> int | None:
+def affordable_confirmation(run: Run, settings: SearchSettings | None) -> int | None:
     """Return the number of prompts of a confirmation that takes its share of a budget of calls."""
     if run.budget.calls is None:
         return None

@@ -10,7 +10,7 @@ The claim is made by the confirmation, on prompts that no step saw; see
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +29,7 @@ from backtalk.learn.prompt.protocol import (
     Signal,
     Trial,
 )
+from backtalk.learn.prompt.tools.calls import ToolDefinition
 from backtalk.models import BudgetExceeded
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ async def search(
     confirmation: Sequence[Prompt],
     confirmation_signal: Signal | None = None,
     settings: SearchSettings | None = None,
+    tools: Mapping[str, Sequence[ToolDefinition]] | None = None,
 ) -> SearchResult:
     """Search for a better prompt of the policy to improve.
 
@@ -126,8 +128,12 @@ async def search(
         ``signal`` by default.
     settings : SearchSettings, optional
         Settings; the defaults suit 20 to 200 prompts.
+    tools : Mapping[str, sequence of ToolDefinition], optional
+        Definitions of tools that answers may call, by key of the prompt.
     """
-    running = _Search(context, signal, examples, confirmation, settings or SearchSettings())
+    running = _Search(
+        context, signal, examples, confirmation, settings or SearchSettings(), tools or {}
+    )
     stopped = await running.run(proposers)
     return await running.finish(stopped, confirmation_signal or signal)
 
@@ -143,6 +149,7 @@ class _Search:
     examples: Sequence[Prompt]
     confirmation: Sequence[Prompt]
     settings: SearchSettings
+    tools: Mapping[str, Sequence[ToolDefinition]]
     trials: list[Trial] = field(default_factory=list)
     incumbent: int = 0
 
@@ -150,7 +157,9 @@ class _Search:
         from backtalk.stats.search_gate import SearchGate  # noqa: PLC0415 - slow to import
 
         self.trials.append(Trial(PromptCandidate.of(self.context.policy)))
-        self.evaluator = Evaluator(self.context, self.signal, self.examples, seed=1)
+        self.evaluator = Evaluator(
+            self.context, self.signal, self.examples, seed=1, tools=self.tools
+        )
         self.gate = SearchGate(self.settings.level, self.settings.candidates)
         self.rng = np.random.default_rng([self.context.run.seed, 23])
         self.order: list[int] = self.rng.permutation(len(self.examples)).tolist()
@@ -279,7 +288,7 @@ class _Search:
         winner = self._nominee()
         confirmation, answers = None, 0
         if winner and self.confirmation:
-            checker = Evaluator(self.context, signal, self.confirmation, seed=2)
+            checker = Evaluator(self.context, signal, self.confirmation, seed=2, tools=self.tools)
             try:
                 confirmation = await self._confirm(winner, checker)
             except BudgetExceeded:

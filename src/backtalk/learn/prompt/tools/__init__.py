@@ -1,0 +1,1 @@
+"""Documentation of tools, rewritten by trial and error."""
