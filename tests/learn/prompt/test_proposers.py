@@ -19,6 +19,7 @@ from backtalk.learn.prompt.proposers.apohf import DuelingProposer
 from backtalk.learn.prompt.proposers.control import Controller, ControlProposer, make_controller
 from backtalk.learn.prompt.proposers.gepa import ReflectiveProposer
 from backtalk.learn.prompt.proposers.opro import HistoryProposer
+from backtalk.learn.prompt.proposers.optoprime import OptoPrimeProposer
 from backtalk.learn.prompt.proposers.promst import PromstProposer, select_by_model
 from backtalk.learn.prompt.proposers.protegi import ProtegiProposer, select_by_bandit
 from backtalk.learn.prompt.proposers.textgrad import TextGradProposer
@@ -142,6 +143,7 @@ PROPOSERS: dict[str, Callable[[Any], Proposer]] = {
     "protegi": lambda writer: ProtegiProposer(writer, budget=40),
     "gepa": ReflectiveProposer,
     "textgrad": TextGradProposer,
+    "optoprime": OptoPrimeProposer,
     "apohf": lambda writer: DuelingProposer(writer, ANSWERS, domain=12, comparisons=15),
     "promst": lambda writer: PromstProposer(writer, USEFUL),
     "control": lambda writer: ControlProposer(writer, controller=make_controller("pid")),

@@ -32,6 +32,12 @@ class PromptWriter(Protocol):
 
     group_size: int
     """Number of examples that :meth:`infer` reads at a time."""
+    opening: str
+    """Text with which a reply to :meth:`inference_chat` begins, before the instruction."""
+
+    def inference_chat(self, examples: Examples) -> Prompt:
+        """Return the messages that ask the model for the instruction behind examples."""
+        ...
 
     async def infer(
         self, candidate: PromptCandidate, groups: Sequence[Examples], *, seed: int = 0
@@ -146,16 +152,36 @@ class InstructionWriter:
     """
 
     group_size = 5
+    opening = meta_prompts.OPENING_TAG
 
     def __init__(self, model: Model, sampling: Sampling = DEFAULT_SAMPLING) -> None:
         self._model = model
         self._sampling = sampling
 
-    async def ask(self, requests: Sequence[Prompt], *, seed: int = 0) -> list[str]:
-        """Return the model's reply to each request."""
+    def inference_chat(self, examples: Examples) -> Prompt:
+        """Return the messages that ask the model for the instruction behind examples."""
+        return meta_prompts.inference_request(examples)
+
+    async def ask(
+        self, requests: Sequence[Prompt], *, seed: int = 0, max_tokens: int | None = None
+    ) -> list[str]:
+        """Return the model's reply to each request.
+
+        Parameters
+        ----------
+        requests : sequence of Prompt
+            Requests.
+        seed : int, default 0
+            Seed within the run.
+        max_tokens : int, optional
+            Maximum length of a reply; default: that of the writer's sampling parameters.
+        """
+        sampling = self._sampling
+        if max_tokens is not None:
+            sampling = sampling.model_copy(update={"max_tokens": max_tokens})
         completions = await self._model.generate(
             [
-                Request(messages=request, sampling=self._sampling, sample_index=index, seed=seed)
+                Request(messages=request, sampling=sampling, sample_index=index, seed=seed)
                 for index, request in enumerate(requests)
             ]
         )
@@ -175,7 +201,7 @@ class InstructionWriter:
         seed : int, default 0
             Seed within the run.
         """
-        requests = [meta_prompts.inference_request(group) for group in groups]
+        requests = [self.inference_chat(group) for group in groups]
         return self._rewritten(candidate, await self.ask(requests, seed=seed))
 
     async def criticise(

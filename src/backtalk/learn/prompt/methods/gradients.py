@@ -1,4 +1,4 @@
-"""Methods ``protegi``, ``gepa`` and ``textgrad``: prompts revised by critiques of their answers."""
+"""Methods that revise prompts by words about their answers: ProTeGi, GEPA, TextGrad, OptoPrime."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic import Field
 from backtalk.learn.method import Paper
 from backtalk.learn.prompt.optimiser import Search, optimiser
 from backtalk.learn.prompt.proposers.gepa import ReflectiveProposer
+from backtalk.learn.prompt.proposers.optoprime import OptoPrimeProposer
 from backtalk.learn.prompt.proposers.protegi import ProtegiProposer
 from backtalk.learn.prompt.proposers.textgrad import TextGradProposer
 from backtalk.learn.prompt.protocol import Proposer
@@ -134,3 +135,40 @@ async def textgrad(
     """
     known = search.signal.known.reviews
     return [TextGradProposer(search.writer, known, batch_size=batch_size, momentum=momentum)]
+
+
+@optimiser(
+    "optoprime",
+    paper=Paper(
+        "Trace is the next AutoDiff: Generative optimization with rich feedback, execution traces, "
+        "and LLMs",
+        "Cheng et al.",
+        2024,
+        "https://arxiv.org/abs/2406.16218",
+    ),
+    formula="slots_{t+1} = infer(minimal subgraph of a batch with its feedback, attempts t-1, ..., "
+    "t-memory_size)",
+    example="-o memory_size=3",
+)
+async def optoprime(
+    search: Search,
+    *,
+    batch_size: Annotated[int, Field(ge=1)] = 6,
+    memory_size: Annotated[int, Field(ge=0)] = 3,
+) -> Sequence[Proposer]:
+    """Infer new slots of the prompt from the execution trace of a batch of answers.
+
+    The writer reads a pseudo-program: slots, requests, answers, and what people said. It replies
+    with new values of instruction, rules and tool descriptions, which are checked.
+
+    Parameters
+    ----------
+    search : Search
+        Context, signal and writer.
+    batch_size : int, default 6
+        Number of answers of a batch.
+    memory_size : int, default 3
+        Number of earlier batches that the writer reads as well.
+    """
+    known = search.signal.known.reviews
+    return [OptoPrimeProposer(search.writer, known, batch_size=batch_size, memory_size=memory_size)]

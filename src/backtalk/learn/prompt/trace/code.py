@@ -15,7 +15,6 @@ from pydantic import AfterValidator
 from backtalk.errors import BacktalkError
 from backtalk.learn.prompt.trace.application import TracedError, as_nodes
 from backtalk.learn.prompt.trace.nodes import Node
-from backtalk.worlds.programs.sandbox import ProgramFailure, call_function
 
 
 class CodeParameter:
@@ -107,18 +106,20 @@ class CodeParameter:
             description=self._description,
             inputs={"code": self.parameter, **nodes},
         )
+        from backtalk.worlds.programs.sandbox import (  # noqa: PLC0415 - slow to import
+            ProgramFailure,
+            call_function,
+        )
+
+        # The sandbox passes positional arguments.
+        program = f"{self.parameter.value}\n\ndef _call(values): return {self.name}(**values)\n"
         try:
-            value = self._run(values)
+            value = call_function(
+                program, "_call", [values], seconds=self._seconds, memory_mb=self._memory_mb
+            )
         except ProgramFailure as error:
             raise TracedError(node(str(error), failed=True)) from None
         return node(value)
-
-    def _run(self, values: dict[str, Any]) -> Any:
-        # The sandbox passes positional arguments.
-        program = f"{self.parameter.value}\n\ndef _call(values): return {self.name}(**values)\n"
-        return call_function(
-            program, "_call", [values], seconds=self._seconds, memory_mb=self._memory_mb
-        )
 
 
 def read_source(function: Callable[..., Any]) -> str:

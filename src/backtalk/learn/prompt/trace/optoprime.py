@@ -27,42 +27,18 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 
 from backtalk.errors import BacktalkError, RecordError
-from backtalk.feedback import Message
-from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.record import Record
-from backtalk.learn.prompt.meta_prompts import shorten, user_request
 from backtalk.learn.prompt.trace.nodes import Node
-from backtalk.learn.prompt.trace.pseudo_program import (
-    PseudoProgram,
-    describe_values,
-    pseudo_program,
+from backtalk.learn.prompt.trace.pseudo_program import PseudoProgram, pseudo_program
+from backtalk.learn.prompt.trace.request import (
+    OBJECTIVE,
+    Attempt,
+    correction_request,
+    suggestion_request,
 )
 from backtalk.learn.prompt.trace.subgraph import Subgraph
 from backtalk.learn.prompt.trace.suggestion import Suggestion, parse_suggestion
 from backtalk.models import Model, Request, Sampling
-
-OBJECTIVE = "Change the values of the variables so that the outputs improve by the feedback."
-"""Default task of the optimiser."""
-
-_GUIDE = """The sections describe a program that ran.
-#Code: one line for each call, in the order of execution.
-#Documentation: meaning of each function.
-#Variables: values that you may change. #Constraints: conditions that they have to meet.
-#Inputs: values that you cannot change. #Others: intermediate results. #Outputs: results.
-#Feedback: words about the outputs, or the exception that ended the program.
-#Memory: earlier values of the variables, with the feedback that followed."""
-_REPLY = (
-    'Reply with one JSON object: {"reasoning": "which variables caused the feedback, and how to '
-    'change them", "suggestion": {"name of a variable": new value}}. Leave out variables that '
-    "should stay."
-)
-
-
-class Attempt(Record):
-    """Earlier values of the parameters with the feedback that followed."""
-
-    values: dict[str, JsonValue]
-    feedback: str
 
 
 @dataclass(frozen=True)
@@ -216,7 +192,13 @@ class OptoPrime:
     async def _suggest(self, program: PseudoProgram) -> tuple[Suggestion, list[str]]:
         mine = {id(one) for one in self.parameters}
         allowed = {name: one for name, one in program.parameters.items() if id(one) in mine}
-        messages = self._request(program, allowed)
+        messages = suggestion_request(
+            program,
+            list(self._memory),
+            allowed=allowed,
+            objective=self._objective,
+            show_trace=self._show_trace,
+        )
         rejected: list[str] = []
         for attempt in range(self._attempts):
             request = Request(
@@ -230,26 +212,8 @@ class OptoPrime:
                 return parse_suggestion(completion.text, allowed), rejected
             except BacktalkError as error:
                 rejected.append(str(error))
-                messages = (
-                    *messages,
-                    Message.assistant(shorten(completion.text) or "(empty)"),
-                    Message.user(f"The reply is wrong: {error}. {_REPLY}"),
-                )
+                messages = correction_request(messages, completion.text, error)
         return Suggestion(), rejected
-
-    def _request(self, program: PseudoProgram, allowed: Mapping[str, Node]) -> Prompt:
-        fixed = [name for name in program.parameters if name not in allowed]
-        memory = "\n\n".join(
-            f"{describe_values(one.values)}\nFeedback: {shorten(one.feedback)}"
-            for one in self._memory
-        )
-        return user_request(
-            f"#Instruction\n{self._objective}\n{_GUIDE}",
-            program.text if self._show_trace else program.text_without_trace,
-            f"#Memory\n{memory}" if memory else "",
-            f"Do not change: {', '.join(fixed)}." if fixed else "",
-            _REPLY,
-        )
 
     def _attempt(self, program: PseudoProgram) -> Attempt:
         values = {name: one.json_value for name, one in program.parameters.items()}
