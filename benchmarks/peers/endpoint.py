@@ -3,6 +3,8 @@
 ``task`` answers chat completions with the small model of a world. ``writer`` is the same model in
 its skill of finding rules: it reads a request for a better prompt, picks the training examples out
 of it and replies with the rule that they follow, so that every optimiser has the same writer.
+``rewriter`` puts that rule into the prompt that the request quotes. An optimiser reports each new
+best prompt, so that its score is known after any number of calls.
 """
 
 from __future__ import annotations
@@ -55,9 +57,35 @@ class Task:
         return self.world.ideal(task, self.world.applicable_rules(task, self.rules))
 
     def score(self, prompt: Prompt, answer: str) -> tuple[float, str]:
-        """Return the true utility of an answer, and a true critique of it."""
+        """Return the score of an answer, and a true critique of it.
+
+        The score is the mean of its true utility and of the share of the rules that it follows.
+        """
         assessment = self.world.score(prompt, answer, self.rules)
-        return assessment.utility, true_critique(assessment)
+        followed = [self._follows(rule, prompt, answer) for rule in self.rules]
+        return (assessment.utility + float(np.mean(followed))) / 2, true_critique(assessment)
+
+    def _follows(self, rule: Rule, prompt: Prompt, answer: str) -> bool:
+        """Return whether a rule adds no issue to those of an answer."""
+        issues = [
+            {
+                (issue.label, issue.advice)
+                for issue in self.world.score(prompt, answer, rules).issues
+            }
+            for rules in ((), (rule,))
+        ]
+        return not issues[1] - issues[0]
+
+
+@dataclass(frozen=True)
+class Best:
+    """Best prompt of a search, from a number of calls on."""
+
+    calls: int
+    """Number of completions so far, of the task's model and of the writer."""
+    system: str
+    demonstrations: tuple[tuple[str, str], ...] = ()
+    """Requests and answers."""
 
 
 @dataclass
@@ -76,6 +104,8 @@ class Endpoint:
     seed: int
     calls: Counter[str] = field(default_factory=Counter)
     """Number of completions of each model, and of scores."""
+    best: list[Best] = field(default_factory=list)
+    """Prompts that the optimiser took for the best so far, in order."""
 
     def __post_init__(self) -> None:
         self._model: Model = DynamicBatcher(small_model(self.task.world.name))
@@ -83,6 +113,7 @@ class Endpoint:
             (prompt[-1].text, self.task.ideal(prompt), prompt)
             for prompt in (*self.task.train, *self.task.validation)
         ]
+        self._lines = dict.fromkeys(self.task.seed_prompt.split("\n"))
 
     def __enter__(self) -> Endpoint:
         self._socket = socket.socket()
@@ -91,6 +122,7 @@ class Endpoint:
             routes=[
                 Route("/v1/chat/completions", self._complete, methods=["POST"]),
                 Route("/score", self._score, methods=["POST"]),
+                Route("/best", self._best, methods=["POST"]),
                 Route("/task", self._describe),
             ]
         )
@@ -125,6 +157,19 @@ class Endpoint:
             }
         )
 
+    @property
+    def completions(self) -> int:
+        """Number of completions so far, of all models."""
+        return sum(count for name, count in self.calls.items() if name != "score")
+
+    async def _best(self, request: HTTPRequest) -> JSONResponse:
+        body = await request.json()
+        demonstrations = tuple(
+            (item["request"], item["answer"]) for item in body.get("demonstrations", ())
+        )
+        self.best.append(Best(self.completions, body["system"], demonstrations))
+        return JSONResponse({})
+
     async def _score(self, request: HTTPRequest) -> JSONResponse:
         body = await request.json()
         self.calls["score"] += 1
@@ -139,8 +184,10 @@ class Endpoint:
             Message(role=message["role"], content=message["content"])
             for message in body["messages"]
         )
-        if body["model"] == "writer":
+        if body["model"] in {"writer", "rewriter"}:
             text = await self._write(messages, number)
+            if body["model"] == "rewriter":
+                text = self._rewrite(messages, text, number)
         else:
             text = await self._sample(messages, body.get("temperature"), number)
         choice = {
@@ -184,3 +231,16 @@ class Endpoint:
         rng = np.random.default_rng([self.seed, number])
         picked = [shown[i] for i in rng.permutation(len(shown))[:GROUP_SIZE]]
         return (await self._sample(rule_induction_prompt(picked), 0.7, number)).strip()
+
+    def _rewrite(self, messages: Prompt, rule: str, number: int) -> str:
+        """Return the quoted prompt with a rule added to its lines, or in their place.
+
+        Both are as likely, as with the clients of other optimisers.
+        """
+        if not rule:
+            return ""
+        quoted = {line for message in messages for line in message.text.split("\n")}
+        keeps = np.random.default_rng([self.seed, number, 1]).random() < 0.5
+        present = [line for line in self._lines if line in quoted and line != rule]
+        self._lines[rule] = None
+        return "\n".join([*(present if keeps else []), rule])

@@ -12,6 +12,8 @@ ADDRESS = os.environ["ENDPOINT"]
 BUDGET = int(os.environ["BUDGET"])
 """Number of completions of the task's model."""
 SEED = int(os.environ["SEED"])
+VALIDATION = 24
+"""Number of validation examples of each optimiser that has a validation set."""
 RNG = random.Random(SEED)
 
 
@@ -110,5 +112,5 @@ def shown(example, text, critique):
 
 
 def report(system, demonstrations=()):
-    """Print the result of an optimiser."""
-    print("RESULT " + json.dumps({"system": system, "demonstrations": list(demonstrations)}))
+    """Report the best prompt so far; the last report is the result."""
+    call("/best", {"system": system, "demonstrations": list(demonstrations)})

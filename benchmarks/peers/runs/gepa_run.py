@@ -1,7 +1,7 @@
 """GEPA with its own engine, Pareto selection and reflective mutation."""
 
 import gepa
-from client import BUDGET, SEED, answer_all, call, report, rewrite, shown, write
+from client import BUDGET, SEED, VALIDATION, answer_all, call, report, rewrite, shown, write
 from gepa import EvaluationBatch, GEPAAdapter
 
 
@@ -43,14 +43,24 @@ def reflect(prompt):
     return f"```\n{rewrite(current, write(text))}\n```"
 
 
+class _Progress:
+    """Observer that reports each new best candidate."""
+
+    def on_valset_evaluated(self, event):
+        """Report a candidate that is the best on the validation set."""
+        if event["is_best_program"]:
+            report(event["candidate"]["system"])
+
+
 task = call("/task")
 result = gepa.optimize(
     seed_candidate={"system": task["seed_prompt"]},
     trainset=task["train"],
-    valset=task["validation"],
+    valset=task["validation"][:VALIDATION],
     adapter=_Adapter(),
     reflection_lm=reflect,
     max_metric_calls=BUDGET,
     seed=SEED,
+    callbacks=[_Progress()],
 )
 report(result.best_candidate["system"])

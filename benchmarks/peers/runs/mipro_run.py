@@ -3,10 +3,9 @@
 import re
 
 import dspy
-from client import BUDGET, SEED, answer, call, report, rewrite, score, write
+from client import BUDGET, SEED, VALIDATION, answer, call, report, rewrite, score, write
 
 OWN_FIELDS = {"request", "answer"}
-VALIDATION = 24
 MINIBATCH = 12
 FULL_EVALUATION_EVERY = 5
 
@@ -93,6 +92,23 @@ def _metric(example, prediction, trace=None):
     return score(example.request, prediction.answer)[0]
 
 
+def report_program(program):
+    """Report the instruction and the demonstrations of a program."""
+    demonstrations = [
+        {"request": demo["request"], "answer": demo["answer"]} for demo in program.demos
+    ]
+    report(program.signature.instructions, demonstrations)
+
+
+class _Optimizer(dspy.MIPROv2):
+    """MIPROv2 that reports the best program after each full evaluation."""
+
+    def _perform_full_evaluation(self, *arguments, **options):
+        result = super()._perform_full_evaluation(*arguments, **options)
+        report_program(result[1])
+        return result
+
+
 task = call("/task")
 examples = {
     split: [
@@ -106,10 +122,10 @@ student = dspy.Predict(dspy.Signature("request -> answer", task["seed_prompt"]))
 trials = 1
 while (trials + 1) * MINIBATCH + (2 + (trials + 1) // FULL_EVALUATION_EVERY) * VALIDATION <= BUDGET:
     trials += 1
-optimizer = dspy.MIPROv2(
+optimizer = _Optimizer(
     metric=_metric, prompt_model=_Writer(), task_model=dspy.settings.lm, auto=None,
     num_candidates=6, num_threads=8, seed=SEED,
-    max_bootstrapped_demos=1, max_labeled_demos=2,
+    max_bootstrapped_demos=0, max_labeled_demos=0,  # the small models read instructions alone
 )  # fmt: skip
 best = optimizer.compile(
     student,
@@ -119,7 +135,4 @@ best = optimizer.compile(
     minibatch_size=MINIBATCH,
     minibatch_full_eval_steps=FULL_EVALUATION_EVERY,
 )
-report(
-    best.signature.instructions,
-    [{"request": demo["request"], "answer": demo["answer"]} for demo in best.demos],
-)
+report_program(best)

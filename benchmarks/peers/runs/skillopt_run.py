@@ -4,7 +4,7 @@ import os
 import random
 import tempfile
 
-from client import BUDGET, RNG, SEED, answer_all, call, report, shown, write
+from client import BUDGET, RNG, SEED, VALIDATION, answer_all, call, report, shown, write
 from skillopt.datasets.base import BaseDataLoader, BatchSpec
 from skillopt.engine.trainer import ReflACTTrainer
 from skillopt.envs.base import EnvAdapter
@@ -14,10 +14,17 @@ from skillopt.gradient import aggregate
 aggregate.load_prompt = lambda name, env=None: ""
 
 BATCH = 10
-VALIDATION = 24
 
 task = call("/task")
 by_request = {item["request"]: item for item in task["train"] + task["validation"]}
+
+
+def report_best():
+    """Report the best skill so far."""
+    path = os.path.join(folder, "best_skill.md")
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            report(file.read().strip())
 
 
 class _Loader(BaseDataLoader):
@@ -60,6 +67,7 @@ class _Environment(EnvAdapter):
 
     def rollout(self, env_manager, skill_content, out_dir, **_):
         """Return results under a skill."""
+        report_best()
         return [
             {
                 "id": item["request"],
@@ -121,5 +129,4 @@ trainer = ReflACTTrainer(
     _Environment(),
 )
 trainer.train()
-with open(os.path.join(folder, "best_skill.md"), encoding="utf-8") as file:
-    report(file.read().strip())
+report_best()

@@ -58,6 +58,7 @@ while spent + BATCH + VALIDATION <= BUDGET:
     spent += BATCH + VALIDATION
     if value > best_score:
         best, best_score = prompt_variable.value, value
+        report(best)
     else:
         prompt_variable.set_value(best)
 report(best)

@@ -57,6 +57,7 @@ while spent + BATCH + VALIDATION <= BUDGET:
     spent += BATCH + VALIDATION
     if value > best_score:
         best, best_score = system.data, value
+        report(best)
     else:
         system._set(best)
 report(best)
