@@ -7,11 +7,12 @@ hold it as JSON.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, SerializeAsAny, ValidationError
 
+from backtalk.artifacts import Artifacts
 from backtalk.errors import BacktalkError
 from backtalk.feedback.interaction import MemoryUse, Prompt
 from backtalk.feedback.record import Record, explain
@@ -37,6 +38,15 @@ class DecoderOutput:
     selection."""
     memory: tuple[MemoryUse, ...] = ()
     """Memory entries that applied to the prompt; set by the loaded policy."""
+    prompt_version: str | None = None
+    """Version of the composition of the prompt that was selected; set by the loaded policy, and
+    ``None`` if the policy has one prompt."""
+    prompt_propensity: float | None = None
+    """Probability with which it was selected."""
+    rewritten_request: str | None = None
+    """Last request of the user as the model read it; ``None`` if it was not rewritten."""
+    other_usage: Usage = field(default_factory=Usage)
+    """Usage of calls that precede the candidates, such as that of a rewriter."""
 
     @property
     def answer(self) -> Completion:
@@ -45,8 +55,8 @@ class DecoderOutput:
 
     @property
     def usage(self) -> Usage:
-        """Usage of all candidates together."""
-        return sum((candidate.usage for candidate in self.candidates), Usage())
+        """Usage of all candidates together, and of what precedes them."""
+        return sum((candidate.usage for candidate in self.candidates), self.other_usage)
 
 
 class DecoderBase(Record):
@@ -91,6 +101,22 @@ class DecoderBase(Record):
     def can_select(self) -> bool:
         """True if the decoder implements :meth:`select`."""
         return type(self).select is not DecoderBase.select
+
+    def prepare(
+        self,
+        model: Model,
+        artifacts: Artifacts | None = None,  # noqa: ARG002 - for subclasses
+    ) -> Model:
+        """Return the model that :meth:`decode` gets: by default, the policy's own.
+
+        Parameters
+        ----------
+        model : Model
+            Model of the policy.
+        artifacts : Artifacts, optional
+            Artifacts with further models.
+        """
+        return model
 
     async def decode(
         self,
@@ -153,7 +179,7 @@ DecoderClass = TypeVar("DecoderClass", bound=type[DecoderBase])
 DECODERS: Registry[type[DecoderBase]] = Registry(
     "decoder",
     entry_points="backtalk.decoders",
-    modules=("backtalk.decode.sample", "backtalk.decode.best_of_n"),
+    modules=("backtalk.decode.sample", "backtalk.decode.best_of_n", "backtalk.decode.rewrite"),
     item_type=type,
 )
 """Classes of decoders by ``kind``: built-in ones and those of installed packages."""

@@ -114,6 +114,8 @@ class Response(Record):
     """Summed log-probability of its tokens, in nats, under the model that generated it."""
     prompt_version: OptionalField[Name] = None
     """Version of the policy's prompt that the model read."""
+    prompt_propensity: OptionalField[Propensity] = None
+    """Probability, in (0, 1], with which this version was selected among those of the policy."""
     memory: tuple[MemoryUse, ...] = Field(default=(), exclude_if=OMIT_EMPTY)
     """Memory entries that applied to the prompt."""
     metadata: Metadata = Field(default_factory=dict)

@@ -7,7 +7,8 @@ and writing the records.
 >>> pair = make_text_pair("Open?", "Yes.", "No.", metadata={"split": "test"})
 >>> pair.interaction.responses[1]
 Response(id='1', text='No.', messages=(), model=None, policy=None, sample=None, propensity=None, \
-log_probability=None, prompt_version=None, memory=(), metadata={})
+log_probability=None, prompt_version=None, prompt_propensity=None, memory=(), \
+metadata={})
 >>> pair.content() == pair.content()
 True
 """

@@ -17,6 +17,7 @@ from backtalk.models import Model, Request, Sampling, load_model
 from backtalk.models.cut_answers import warn_of_cut_answers
 from backtalk.policy import Policy, read_policy
 from backtalk.policy.loading import load_memory, prompt_users
+from backtalk.policy.selected_prompt import load_selector, select_prompts
 from backtalk.rewards.judge_info import JudgeInfo
 from backtalk.run import Run
 
@@ -123,6 +124,7 @@ class MethodContext:
         store = self.feedback.store
         users = prompt_users(store, prompts) if any(policy.memory for policy in policies) else {}
         memories = {policy.memory: load_memory(policy, store) for policy in policies}
+        selectors = {policy.id: load_selector(policy, store.artifacts) for policy in policies}
         results = []
         for prompt, policy in zip(prompts, policies, strict=True):
             memory = memories[policy.memory]
@@ -130,7 +132,8 @@ class MethodContext:
             if memory is not None:
                 user = users.get(prompt_key(prompt))
                 texts = (await memory.recall(prompt, user=user)).texts
-            results.append(policy.messages(prompt, remembered=texts))
+            (own,) = await select_prompts(policy, selectors[policy.id], [prompt])
+            results.append(own.policy.messages(prompt, remembered=texts))
         return results
 
     async def sample(

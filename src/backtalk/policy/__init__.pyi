@@ -1,3 +1,5 @@
+from .compositions import Composition as Composition
+from .compositions import PromptCompositions as PromptCompositions
 from .diff import diff as diff
 from .export import export_policy as export_policy
 from .loading import LoadedPolicy as LoadedPolicy
@@ -8,6 +10,7 @@ from .origin import policy_origin as policy_origin
 from .origin import with_origin as with_origin
 from .policy import Lineage as Lineage
 from .policy import Policy as Policy
+from .prompt_selector import PromptSelector as PromptSelector
 from .prompt_template import Example as Example
 from .prompt_template import PromptTemplate as PromptTemplate
 from .storage import check_memory as check_memory

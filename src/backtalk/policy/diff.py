@@ -19,6 +19,7 @@ from backtalk.models.spec import (
     NamedSpec,
     ReplaySpec,
 )
+from backtalk.policy.compositions import PromptCompositions
 from backtalk.policy.policy import Policy
 from backtalk.policy.prompt_template import Example, PromptTemplate
 
@@ -43,6 +44,7 @@ def diff(before: Policy, after: Policy) -> list[str]:
         *_model(before.model, after.model),
         *_system(before.system or "", after.system or ""),
         *_template(before.prompt or PromptTemplate(), after.prompt or PromptTemplate()),
+        *_compositions(before.compositions, after.compositions),
         *_memory(before.memory, after.memory),
         *_decoder(before.decoder, after.decoder),
         *_sampling(before, after),
@@ -135,6 +137,15 @@ def _example(example: Example) -> str:
 
 def _described(description: str | None) -> str:
     return "the application's" if description is None else f'"{description}"'
+
+
+def _compositions(before: PromptCompositions | None, after: PromptCompositions | None) -> list[str]:
+    if before == after:
+        return []
+    if after is None:
+        return ["All requests have the same prompt"]
+    names = _join([f'"{choice.name}"' for choice in after.choices])
+    return [f"Each request has one of {len(after.choices)} compositions of the prompt: {names}"]
 
 
 def _memory(before: MemorySpec | None, after: MemorySpec | None) -> list[str]:

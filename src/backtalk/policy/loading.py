@@ -18,9 +18,11 @@ from backtalk.models.protocol import Model
 from backtalk.models.run_sync import run_sync
 from backtalk.policy.described_tools import DescribedTools
 from backtalk.policy.policy import Policy
+from backtalk.policy.selected_prompt import SelectedPrompt, load_selector, select_prompts
 
 if TYPE_CHECKING:
     from backtalk.memory.recall import LoadedMemory
+    from backtalk.policy.prompt_selector import PromptSelector
     from backtalk.rewards import Reward
     from backtalk.store import Store
 
@@ -34,6 +36,8 @@ class LoadedPolicy:
     rewards: dict[str, Reward]
     memory: LoadedMemory | None = None
     """Memory of the policy, ``None`` without one."""
+    selector: PromptSelector | None = None
+    """Selector of the composition of the prompt, ``None`` without compositions."""
     users: Mapping[str, str] = field(default_factory=dict)
     """User of each prompt whose user is not named, by :func:`~backtalk.feedback.prompt_key`."""
 
@@ -60,6 +64,28 @@ class LoadedPolicy:
     def with_model(self, model: Model) -> LoadedPolicy:
         """Return the policy with another model in place of its own."""
         return replace(self, model=model)
+
+    async def select_prompts(
+        self, prompts: Sequence[Prompt], *, seed: int = 0, explore: bool = False
+    ) -> list[SelectedPrompt]:
+        """Return the policy with the composition of its prompt that is selected for each request.
+
+        Parameters
+        ----------
+        prompts : sequence of Prompt
+            N prompts, without the policy's own messages.
+        seed : int, default 0
+            Seed of the exploration.
+        explore : bool, default False
+            If true, select another composition at random as often as the policy says.
+        """
+        return await select_prompts(
+            self.policy,
+            self.selector,
+            prompts,
+            explore=explore,
+            seeds=range(seed, seed + len(prompts)),
+        )
 
     async def messages(
         self,
@@ -89,8 +115,22 @@ class LoadedPolicy:
         list of tuple of MemoryUse
             N tuples of entries, shown or withheld.
         """
+        selected = await self.select_prompts(prompts, seed=seed, explore=explore)
+        return await self._messages(prompts, selected, seed=seed, users=users, explore=explore)
+
+    async def _messages(
+        self,
+        prompts: Sequence[Prompt],
+        selected: Sequence[SelectedPrompt],
+        *,
+        seed: int,
+        users: Sequence[str | None] | None,
+        explore: bool,
+    ) -> tuple[list[Prompt], list[tuple[MemoryUse, ...]]]:
+        composed = [one.policy for one in selected]
         if self.memory is None:
-            return [self.policy.messages(prompt) for prompt in prompts], [()] * len(prompts)
+            messages = [own.messages(p) for own, p in zip(composed, prompts, strict=True)]
+            return messages, [()] * len(prompts)
         if users is None:
             users = [self.users.get(prompt_key(prompt)) for prompt in prompts]
         recalls = [
@@ -98,8 +138,8 @@ class LoadedPolicy:
             for prompt, user in zip(prompts, users, strict=True)
         ]
         messages = [
-            self.policy.messages(prompt, remembered=recall.texts)
-            for prompt, recall in zip(prompts, recalls, strict=True)
+            own.messages(prompt, remembered=recall.texts)
+            for own, prompt, recall in zip(composed, prompts, recalls, strict=True)
         ]
         return messages, [recall.uses for recall in recalls]
 
@@ -118,13 +158,20 @@ class LoadedPolicy:
         prompts, seed, users, explore
             See :meth:`messages`. The seed is also that of the samples.
         """
-        messages, uses = await self.messages(prompts, seed=seed, users=users, explore=explore)
+        selected = await self.select_prompts(prompts, seed=seed, explore=explore)
+        messages, uses = await self._messages(
+            prompts, selected, seed=seed, users=users, explore=explore
+        )
         outputs = await self.policy.decoder.decode(
             self.model, messages, rewards=self.rewards, seed=seed
         )
         return [
-            replace(output, memory=used) if used else output
-            for output, used in zip(outputs, uses, strict=True)
+            replace(
+                output, memory=used, prompt_version=own.version, prompt_propensity=own.propensity
+            )
+            if used or own.propensity is not None
+            else output
+            for output, used, own in zip(outputs, uses, selected, strict=True)
         ]
 
     def respond(
@@ -164,7 +211,7 @@ def as_response(
     policy : str
         Id of the policy that answered.
     prompt_version : str, optional
-        Version of its prompt.
+        Version of its prompt, if it has no compositions.
     """
     answer = decoded.answer
     return Response(
@@ -175,8 +222,12 @@ def as_response(
         policy=policy,
         sample=decoded.chosen,
         log_probability=answer.log_probability,
-        prompt_version=prompt_version,
+        prompt_version=decoded.prompt_version or prompt_version,
+        prompt_propensity=decoded.prompt_propensity,
         memory=decoded.memory,
+        metadata={}
+        if decoded.rewritten_request is None
+        else {"rewritten_request": decoded.rewritten_request},
     )
 
 
@@ -221,6 +272,7 @@ def load_policy(
     model = load_model(policy.model, artifacts)
     if policy.prompt is not None and policy.prompt.tools:
         model = DescribedTools(model, policy.prompt)
+    model = policy.decoder.prepare(model, artifacts)
     if wrap is not None:
         model = wrap(model)
         _check_bound(policy, model)
@@ -229,7 +281,7 @@ def load_policy(
     rewards = {id_: load_reward(id_, artifacts) for id_ in reward_ids if artifacts is not None}
     memory = load_memory(policy, store)
     users = {} if store is None or memory is None else prompt_users(store, prompts)
-    return LoadedPolicy(policy, model, rewards, memory, users)
+    return LoadedPolicy(policy, model, rewards, memory, load_selector(policy, artifacts), users)
 
 
 def prompt_users(store: Store, prompts: Sequence[Prompt]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from backtalk.feedback.record import OMIT_EMPTY, Name, OptionalField, Record, Ti
 from backtalk.feedback.snapshot import Snapshot
 from backtalk.memory.spec import MemorySpec
 from backtalk.models.spec import ModelSpec
+from backtalk.policy.compositions import PromptCompositions
 from backtalk.policy.prompt_template import PromptTemplate
 from backtalk.rewards.judge_info import JudgeInfo
 
@@ -60,6 +61,8 @@ class Policy(Record):
     """Other slots of the prompt: rules, demonstrations, descriptions of tools."""
     memory: OptionalField[MemorySpec] = None
     """Memory that answers recall entries from."""
+    compositions: OptionalField[PromptCompositions] = None
+    """Compositions of the prompt, of which a model selects one for each request."""
     decoder: Decoder = Sample()
     """Way in which an answer is drawn or selected. Default: one sample."""
     name: OptionalField[Annotated[str, Field(pattern=r"^[\w.-]+$")]] = None
@@ -101,6 +104,23 @@ class Policy(Record):
             return None
         template = "" if self.prompt is None else self.prompt.version
         return content_id("prompt", self.system or "", template)
+
+    @cached_property
+    def composed(self) -> tuple[Self, ...]:
+        """Policies with each composition as the prompt; this policy alone if it has none."""
+        if self.compositions is None:
+            return (self,)
+        return tuple(
+            type(self).model_validate(
+                {
+                    **self._fields(),
+                    "system": choice.system,
+                    "prompt": choice.prompt,
+                    "compositions": None,
+                }
+            )
+            for choice in self.compositions.choices
+        )
 
     def messages(
         self, prompt: str | tuple[Message, ...], *, remembered: Sequence[str] | None = None

@@ -17,6 +17,7 @@ from backtalk.models.spec import (
     NamedSpec,
     ReplaySpec,
 )
+from backtalk.policy.compositions import Composition, PromptCompositions
 from backtalk.policy.policy import Lineage, Policy
 from backtalk.policy.prompt_template import Example, PromptTemplate
 
@@ -34,8 +35,12 @@ _PARTS: dict[str, type[Record]] = {
     "lineage": Lineage,
     "prompt": PromptTemplate,
     "memory": MemorySpec,
+    "compositions": PromptCompositions,
 }
 """Records of a policy's other parts, by the name of the field."""
+
+_ITEMS: dict[str, type[Record]] = {"demonstrations": Example, "choices": Composition}
+"""Records of the items of lists, by the name of the field."""
 
 _ROLE = re.compile(r":\w+:`~?\.?(?:[\w.]*\.)?(\w+)`")
 
@@ -92,13 +97,11 @@ def record_at(data: Any, path: tuple[str | int, ...]) -> type[Record] | None:
         except (KeyError, IndexError, TypeError):
             return None
     kind = data.get("kind") if isinstance(data, dict) else None
-    if path == ("model",) or path[:2] == ("model", "models"):
+    if path in {("model",), ("decoder", "rewriter")} or path[:2] == ("model", "models"):
         return MODEL_KINDS.get(str(kind))
     if path == ("decoder",):
         return get_decoder(str(kind)) if kind in DECODERS else None
-    if path[:2] == ("prompt", "demonstrations") and len(path) == 3:
-        return Example
-    return _PARTS.get(str(path[-1]))
+    return _ITEMS.get(str(path[-2])) if isinstance(path[-1], int) else _PARTS.get(str(path[-1]))
 
 
 def field_tables() -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
@@ -109,9 +112,10 @@ def field_tables() -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
     schema = policy_schema()
     definitions = schema["$defs"]
     yield "policy", _rows(schema)
-    for part in ("prompt", "memory"):
+    for part in ("prompt", "memory", "compositions"):
         yield part, _rows(definitions[_PARTS[part].__name__])
     yield "prompt: demonstrations", _rows(definitions[Example.__name__])
+    yield "compositions: choices", _rows(definitions[Composition.__name__])
     for kind, record in MODEL_KINDS.items():
         yield f"model: {kind}", _rows(definitions[record.__name__])
     for kind in sorted(DECODERS):

@@ -206,7 +206,7 @@ def _response(
         response["log_probability"] = log_probability
     metadata = {
         name: choice[name]
-        for name in ("finish_reason", "score", "hidden")
+        for name in ("finish_reason", "score", "hidden", "rewritten_request")
         if choice.get(name) is not None
     }
     if metadata:

@@ -207,7 +207,9 @@ async def sample_responses(
     results: dict[tuple[int, int], Response] = {}
     for id_, pairs in positions.items():
         policy, loaded = policies[id_], load(policies[id_])
-        messages, uses = await loaded.messages([requests[index][0] for index, _ in pairs])
+        prompts = [requests[index][0] for index, _ in pairs]
+        selected = await loaded.select_prompts(prompts)
+        messages, uses = await loaded.messages(prompts)
         completions = await loaded.model.generate(
             [
                 Request(
@@ -219,14 +221,17 @@ async def sample_responses(
                 for (_, sample), message_list in zip(pairs, messages, strict=True)
             ]
         )
-        for (index, sample), completion, used in zip(pairs, completions, uses, strict=True):
+        for (index, sample), completion, used, own in zip(
+            pairs, completions, uses, selected, strict=True
+        ):
             results[index, sample] = Response(
                 id=str(sample),
                 text=completion.text,
                 model=loaded.model.name,
                 policy=id_,
                 sample=sample,
-                prompt_version=policy.prompt_version,
+                prompt_version=own.version,
+                prompt_propensity=own.propensity,
                 memory=used,
             )
     return [

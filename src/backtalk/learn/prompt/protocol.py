@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+from backtalk.decode import DecoderBase
 from backtalk.feedback import content_id
 from backtalk.feedback.interaction import Prompt
 from backtalk.learn.context import MethodContext
@@ -27,11 +28,14 @@ class PromptCandidate:
     """Name of the proposer that made it."""
     note: str = ""
     """Change, in a few words."""
+    decoder: DecoderBase | None = None
+    """Decoder that answers; that of the policy by default."""
 
     @cached_property
     def version(self) -> str:
         """Hash of the slots; candidates with the same words have the same version."""
-        return content_id("prompt", self.system or "", self.template.version)
+        decoder = () if self.decoder is None else (self.decoder.to_json(),)
+        return content_id("prompt", self.system or "", self.template.version, *decoder)
 
     @classmethod
     def of(cls, policy: Policy) -> PromptCandidate:
@@ -39,9 +43,12 @@ class PromptCandidate:
         return cls(policy.system, policy.prompt or PromptTemplate())
 
     def apply(self, policy: Policy, lineage: Lineage) -> Policy:
-        """Return a policy with this prompt."""
+        """Return a policy with this prompt for all requests."""
         template = self.template if self.template != PromptTemplate() else None
-        return policy.derive(system=self.system, prompt=template, lineage=lineage)
+        changes = {} if self.decoder is None else {"decoder": self.decoder}
+        return policy.derive(
+            system=self.system, prompt=template, compositions=None, lineage=lineage, **changes
+        )
 
 
 @dataclass(frozen=True)

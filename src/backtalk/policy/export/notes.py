@@ -55,6 +55,11 @@ def policy_notes(policy: Policy) -> tuple[str, ...]:
         text = json.dumps(policy.system, ensure_ascii=False)
         notes.append(f"The system prompt is not in the model. Send it with each request: {text}")
     notes += _template_notes(policy.prompt)
+    if policy.compositions is not None:
+        notes.append(
+            f"The {len(policy.compositions.choices)} compositions of the prompt are not in the "
+            "model. `backtalk serve` selects one for each request"
+        )
     if policy.memory is not None:
         notes.append(
             f"The memory {policy.memory.name} is not in the model. `backtalk serve` answers with "

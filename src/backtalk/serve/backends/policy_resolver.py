@@ -27,6 +27,7 @@ from backtalk.promotion import active_policy
 from backtalk.serve.backends.background_loop import BackgroundLoop
 from backtalk.serve.backends.policy_memories import PolicyMemories
 from backtalk.serve.backends.policy_requests import OverriddenModel
+from backtalk.serve.backends.prompt_selectors import PromptSelectors
 from backtalk.serve.errors import APIError
 from backtalk.serve.settings import UpstreamSettings
 from backtalk.serve.store_connection import UNAVAILABLE, StoreConnection
@@ -124,6 +125,7 @@ class PolicyResolver:
         self._loaded: OrderedDict[str, LoadedPolicy] = OrderedDict()
         self._loading = threading.Lock()
         self._loop = BackgroundLoop("backtalk-policies")
+        self.selectors = PromptSelectors(self._loop)
 
     async def resolve(self, name: ModelName) -> ResolvedPolicy:
         """Return the policy of a model name.
@@ -205,6 +207,7 @@ class PolicyResolver:
         body: Mapping[str, Any],
         samples: int,
         remembered: Sequence[str] = (),
+        composed: Policy | None = None,
     ) -> list[DecoderOutput]:
         """Return samples of a policy.
 
@@ -221,6 +224,8 @@ class PolicyResolver:
             Number of samples.
         remembered : sequence of str, default ()
             Texts of the memory entries that apply to the prompt.
+        composed : Policy, optional
+            Policy with the prompt that is selected for the request, if it has several.
 
         Returns
         -------
@@ -234,7 +239,7 @@ class PolicyResolver:
             loaded = await asyncio.to_thread(self._load, resolved)
             policy = loaded.policy
             model = OverriddenModel(loaded.model, body, fill=isinstance(policy.model, EndpointSpec))
-            messages = policy.messages(prompt, remembered=remembered)
+            messages = (composed or policy).messages(prompt, remembered=remembered)
             outputs = await asyncio.gather(
                 *(
                     policy.decoder.decode(
@@ -305,18 +310,19 @@ class PolicyResolver:
         return self._folder / f"{quote(name.project, safe='')}.json"
 
     def _load(self, resolved: ResolvedPolicy) -> LoadedPolicy:
-        """Load a policy without its memory, or return it from the cache.
+        """Load a policy without its memory and compositions, or return it from the cache.
 
-        The policies used last are in the cache. Those that differ only in their memory share a
-        model.
+        The policies used last are in the cache. Those that differ only in these share a model.
         """
-        policy = resolved.policy.derive(lineage=resolved.policy.lineage, memory=None)
+        policy = resolved.policy.derive(
+            lineage=resolved.policy.lineage, memory=None, compositions=None
+        )
         with self._loading:
             if policy.id not in self._loaded:
                 is_local = not isinstance(policy.model, EndpointSpec)
-                # PolicyMemories recalls the entries, within its time limit.
+                # PolicyMemories recalls the entries, and PromptSelectors selects the prompt.
                 self._loaded[policy.id] = load_policy(
-                    self._with_address(policy).model_copy(update={"memory": None}),
+                    self._with_address(policy),
                     resolved.artifacts,
                     wrap=DynamicBatcher if is_local else None,
                 )

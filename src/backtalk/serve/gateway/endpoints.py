@@ -24,7 +24,7 @@ from backtalk.serve.gateway.completion_request import (
     request_record,
     upstream_request,
 )
-from backtalk.serve.gateway.policy_prompts import recall
+from backtalk.serve.gateway.policy_prompts import recall, select_prompts
 from backtalk.serve.gateway.policy_responses import respond, respond_interleaved, sample_count
 from backtalk.serve.gateway.proxy import proxy_and_log, read_body, relay
 from backtalk.serve.services import Services
@@ -181,11 +181,12 @@ async def _respond_by_policy(request: CompletionRequest, resolved: ResolvedPolic
         return await respond(request, resolved)
     policy, address = resolved.policy, settings.base_url
     (remembered,) = await recall(request, policy)
-    body = to_upstream_body(policy, request.body, address, remembered=remembered)
+    (composed,) = await select_prompts(request, resolved)
+    body = to_upstream_body(composed, request.body, address, remembered=remembered)
 
     def adapt(error: Any) -> UpstreamRequest | None:
         learn_limit_field(policy, body, address, error)
-        changed = to_upstream_body(policy, request.body, address, remembered=remembered)
+        changed = to_upstream_body(composed, request.body, address, remembered=remembered)
         return None if changed == body else with_body(request.to_upstream(), changed)
 
     upstream = with_body(request.to_upstream(), body)

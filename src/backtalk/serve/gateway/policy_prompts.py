@@ -41,9 +41,11 @@ async def select_prompts(request: CompletionRequest, resolved: ResolvedPolicy) -
     The versions and their propensities are recorded; call :func:`recall` first.
     """
     record, policy = request.record, resolved.policy
-    selectors = request.services.policies.selectors
-    selected = await selectors.select(
-        policy, resolved.artifacts, request_prompts(request), unit=record.draw_unit
+    if policy.compositions is None:
+        return [policy] * len(record.prompts[policy.id])
+    unit = await request.services.conversations.unit(record)
+    selected = await request.services.policies.selectors.select(
+        policy, resolved.artifacts, request_prompts(request), unit=unit
     )
     record.prompts[policy.id] = tuple(
         replace(read, version=one.version, propensity=one.propensity)

@@ -18,10 +18,11 @@ from backtalk.experiments.interleaving import team_draft
 from backtalk.feedback import Prompt
 from backtalk.formats.chat import as_messages
 from backtalk.models import Usage
+from backtalk.policy import Policy
 from backtalk.serve.backends.policy_resolver import ResolvedPolicy
 from backtalk.serve.errors import APIError, api_error_for
 from backtalk.serve.gateway.completion_request import CHAT, CompletionRequest, EndpointKind
-from backtalk.serve.gateway.policy_prompts import recall, request_prompts
+from backtalk.serve.gateway.policy_prompts import recall, request_prompts, select_prompts
 from backtalk.serve.gateway.sse import DONE
 
 _MAX_SAMPLES = 128
@@ -40,8 +41,11 @@ async def respond(request: CompletionRequest, resolved: ResolvedPolicy) -> Respo
     outputs: list[DecoderOutput] = []
     prompts = _prompts(request)
     remembered = await recall(request, resolved.policy)
-    for prompt, texts in zip(prompts, remembered, strict=True):
-        outputs += await _decode(request, resolved, prompt, samples, texts)
+    composed = await select_prompts(request, resolved)
+    for prompt, texts, policy in zip(prompts, remembered, composed, strict=True):
+        outputs += await _decode(
+            request, resolved, prompt, samples=samples, remembered=texts, composed=policy
+        )
     return _log_and_respond(request, outputs, samples, started)
 
 
@@ -62,7 +66,10 @@ async def respond_interleaved(
 
     async def decode(team: int, arm: ResolvedPolicy) -> list[DecoderOutput]:
         (texts,) = await recall(request, arm.policy)
-        return await _decode(request, arm, prompt, teams.count(team), texts)
+        (policy,) = await select_prompts(request, arm)
+        return await _decode(
+            request, arm, prompt, samples=teams.count(team), remembered=texts, composed=policy
+        )
 
     outputs_by_team = await asyncio.gather(*(decode(team, arm) for team, arm in enumerate(arms)))
     remaining = [iter(outputs) for outputs in outputs_by_team]
@@ -79,13 +86,20 @@ async def _decode(
     request: CompletionRequest,
     resolved: ResolvedPolicy,
     prompt: Prompt,
+    *,
     samples: int,
     remembered: Sequence[str],
+    composed: Policy,
 ) -> list[DecoderOutput]:
     policies = request.services.policies
     try:
         return await policies.decode(
-            resolved, prompt, body=request.body, samples=samples, remembered=remembered
+            resolved,
+            prompt,
+            body=request.body,
+            samples=samples,
+            remembered=remembered,
+            composed=composed,
         )
     except BacktalkError as error:
         raise api_error_for(error) from None
@@ -167,13 +181,13 @@ def _with_candidates(
     outputs: Sequence[DecoderOutput],
     samples: int,
 ) -> dict[str, Any]:
-    """Return a completion for the log: with scores and the candidates that were not chosen.
+    """Return a completion for the log: with scores, and the candidates that were not chosen.
 
     If the request has several prompts, these candidates are omitted, because choices are assigned
     to prompts by their index.
     """
     choices = [
-        {**choice, **_scores(output, output.chosen)}
+        {**choice, **_logged_fields(output, output.chosen)}
         for choice, output in zip(completion["choices"], outputs, strict=True)
     ]
     if len(outputs) == samples:
@@ -181,20 +195,23 @@ def _with_candidates(
             for index in range(len(output.candidates)):
                 if index != output.chosen:
                     choice = _choice(kind, len(choices), output, index)
-                    choices.append({**choice, **_scores(output, index), "hidden": True})
+                    choices.append({**choice, **_logged_fields(output, index), "hidden": True})
     models = {output.answer.model for output in outputs}
     model = models.pop() if len(models) == 1 else None
     return {**completion, "model": model, "choices": choices}
 
 
-def _scores(output: DecoderOutput, candidate_index: int) -> dict[str, Any]:
-    scores: dict[str, Any] = {}
+def _logged_fields(output: DecoderOutput, candidate_index: int) -> dict[str, Any]:
+    """Return the fields of a choice that are logged and not sent."""
+    fields: dict[str, Any] = {}
     if output.scores is not None:
-        scores["score"] = float(output.scores[candidate_index])
+        fields["score"] = float(output.scores[candidate_index])
     log_probability = output.candidates[candidate_index].log_probability
     if log_probability is not None:
-        scores["logprobs"] = {"content": [{"logprob": log_probability}]}
-    return scores
+        fields["logprobs"] = {"content": [{"logprob": log_probability}]}
+    if output.rewritten_request is not None:
+        fields["rewritten_request"] = output.rewritten_request
+    return fields
 
 
 def _events(request: CompletionRequest, completion: Mapping[str, Any]) -> Iterator[bytes]:

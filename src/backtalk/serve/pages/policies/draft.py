@@ -53,6 +53,8 @@ class PolicyDraft:
 
     def _read(self) -> Policy | None:
         changes: dict[str, Any] = {"system": self.fields["system"].strip("\n") or None}
+        if changes["system"] != self.parent.system:
+            changes["compositions"] = None
         if self.has_sampling:
             sampling = self._read_sampling()
             if sampling is None:
