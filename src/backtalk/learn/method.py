@@ -222,7 +222,7 @@ METHODS = Registry[Method](
         "backtalk.learn.decoding.best_of_n",
         *(
             f"backtalk.learn.prompt.methods.{module}"
-            for module in ("gradients", "inference", "people", "preferences", "tools")
+            for module in ("gradients", "inference", "people", "preferences", "tokens", "tools")
         ),
         "backtalk.learn.prompt.method",
         *(

@@ -12,7 +12,9 @@ from backtalk.learn.prompt.protocol import PromptCandidate, TextFeedback
 MAX_SHOWN = 1_200
 """Maximum number of characters of a text that a request quotes; the middle is left out."""
 
-_TAGS = ("<prompt>", "</prompt>")
+OPENING_TAG = "<prompt>"
+"""Text with which a reply begins."""
+_TAGS = (OPENING_TAG, "</prompt>")
 _REPLY_FORMAT = f"Write nothing but the new instruction, between {_TAGS[0]} and {_TAGS[1]}."
 
 

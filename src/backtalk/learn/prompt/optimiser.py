@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_type_hints
 from pydantic import Field
 
 from backtalk.embedders.registry import EmbedderName
+from backtalk.errors import BacktalkError
 from backtalk.feedback.views import CritiqueView, LabelView, Pair, ScoreView, SFTExample
 from backtalk.learn.context import MethodContext
 from backtalk.learn.method import Paper, method
@@ -24,7 +25,7 @@ from backtalk.learn.prompt.protocol import Proposer
 from backtalk.learn.prompt.search import SearchSettings
 from backtalk.learn.prompt.signals import FeedbackSignal
 from backtalk.learn.prompt.writer import PromptWriter, make_writer
-from backtalk.learn.requirements import AnyRequirement
+from backtalk.learn.requirements import AnyRequirement, PolicyRequirement
 from backtalk.learn.training_set import TrainingSet
 from backtalk.policy import Policy
 from backtalk.run import Run
@@ -72,6 +73,7 @@ def optimiser(
     pareto : bool, default False
         If true, proposers build on candidates that are best on some example.
     """
+    requirements = tuple(requires)
 
     def register(make: MakeProposers) -> MakeProposers:
         own = {
@@ -81,6 +83,7 @@ def optimiser(
         }
 
         async def learn(policy: Policy, feedback: TrainingSet, run: Run, **options: Any) -> Policy:
+            _check_policy(name, policy, requirements)
             chosen = {key: options[key] for key in own if key in options}
             rest = {key: value for key, value in options.items() if key not in own}
             return await _search(
@@ -96,11 +99,22 @@ def optimiser(
             paper=paper,
             formula=formula,
             example=example,
-            requires=[ENOUGH_PROMPTS, JUDGEMENTS, *requires],
+            requires=[ENOUGH_PROMPTS, JUDGEMENTS, *requirements],
         )(learn)
         return make
 
     return register
+
+
+def _check_policy(name: str, policy: Policy, requirements: Iterable[AnyRequirement]) -> None:
+    """Raise an error, before any call, if a policy does not meet a requirement."""
+    for one in requirements:
+        if isinstance(one, PolicyRequirement) and not one.is_met(policy):
+            raise BacktalkError(
+                f"{name} needs {one.description}; {policy.label} is none",
+                "Name such a policy, or take another method: `backtalk methods` lists those that "
+                "can run",
+            )
 
 
 async def _search(

@@ -37,10 +37,15 @@ class WorldWriter:
     """
 
     group_size = 3
+    opening = ""
 
     def __init__(self, model: Model, world: str) -> None:
         self._model = model
         self._world = get_world(world)
+
+    def inference_chat(self, examples: Examples) -> Prompt:
+        """Return the messages that ask the model for the rule behind examples."""
+        return rule_induction_prompt([self._example(*example) for example in examples])
 
     async def infer(
         self, candidate: PromptCandidate, groups: Sequence[Examples], *, seed: int = 0
@@ -56,10 +61,7 @@ class WorldWriter:
         seed : int, default 0
             Seed within the run.
         """
-        chats = [
-            rule_induction_prompt([self._example(*example) for example in group])
-            for group in groups
-        ]
+        chats = [self.inference_chat(group) for group in groups]
         return [
             with_rules(candidate, (*candidate.template.rules, rule), note=f"add: {rule}")
             for rule in await self._ask(chats, seed=seed)

@@ -16,10 +16,16 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from backtalk.models.endpoint.offline import is_offline
 from backtalk.models.errors import UnknownModel
 from backtalk.models.local.decode_attention import NAME as DECODE_ATTENTION
-from backtalk.models.local.forward import DecodeState, ForwardState, log_probabilities
+from backtalk.models.local.forward import (
+    DecodeState,
+    ForwardState,
+    log_probabilities,
+    next_token_log_probabilities,
+)
 from backtalk.models.local.loading import folder_id, hide_progress_bars
 from backtalk.models.local.sampler import SequenceState, sample
 from backtalk.models.local.threads import suitable_threads
+from backtalk.models.local.token_gradients import AnswerTokens, token_gradients
 from backtalk.models.options import Dtype
 
 _MAX_LOGITS = 1 << 28
@@ -109,6 +115,35 @@ class Engine:
                 )
             results |= {i: value.numpy() for i, value in zip(batch, values, strict=True)}
         return [results[i] for i in range(len(pairs))]
+
+    def next_token_log_probabilities(self, prompts: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Return the log-probability of each token after each prompt, shape ``(n, vocabulary)``."""
+        with self._busy, suitable_threads(self.model):
+            values = next_token_log_probabilities(
+                self.start_decoding, prompts, device=self.model.device
+            )
+        return np.asarray(values.numpy())
+
+    def token_gradients(
+        self, rows: Sequence[AnswerTokens], candidates: Sequence[int]
+    ) -> NDArray[np.float64]:
+        """Return the derivative of the loss of answers with respect to tokens of their prompts.
+
+        Parameters
+        ----------
+        rows : sequence of AnswerTokens
+            Conversations; the same token of the prompt is at the position of each.
+        candidates : sequence of int
+            Tokens in its place.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape ``(candidates,)``; see
+            :func:`~backtalk.models.local.token_gradients.token_gradients`.
+        """
+        with self._busy, suitable_threads(self.model):
+            return np.asarray(token_gradients(self.model, rows, candidates).numpy())
 
 
 def load_engine(

@@ -152,3 +152,27 @@ def log_probabilities(
     values = logits.gather(2, targets[:, :, None])[:, :, 0] - logits.logsumexp(dim=-1)
     values = values.double().cpu()
     return [values[i, longest - len(completion) :] for i, (_, completion) in enumerate(pairs)]
+
+
+@torch.inference_mode()
+def next_token_log_probabilities(
+    start: StartDecoding, prompts: Sequence[Sequence[int]], *, device: torch.device
+) -> torch.Tensor:
+    """Return the log-probability, in nats, of each token after each prompt.
+
+    Parameters
+    ----------
+    start : StartDecoding
+        Makes the decoding state.
+    prompts : sequence of sequence of int
+        Tokens of n prompts.
+    device : torch.device
+        Device of the model.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape ``(n, vocabulary)``.
+    """
+    tokens, mask = pad_left(prompts, device)
+    return start(mask).step(tokens).log_softmax(dim=-1).cpu()
