@@ -4,4 +4,6 @@ from .base import DecoderOutput as DecoderOutput
 from .base import get_decoder as get_decoder
 from .base import register_decoder as register_decoder
 from .best_of_n import BestOfN as BestOfN
+from .rewrite import Rewrite as Rewrite
+from .rewrite import RewrittenRequest as RewrittenRequest
 from .sample import Sample as Sample

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-
-from pydantic import JsonValue
+from typing import Any
 
 from backtalk.decode import DecoderOutput
 from backtalk.feedback.case import prompt_key
@@ -94,6 +93,7 @@ class Evaluator:
             else:
                 outputs = await self._decode(policies, prompts, repeats)
                 self._count([one for output in outputs for one in output.candidates])
+                self.used += sum((output.other_usage for output in outputs), Usage())
                 answers = [output.answer for output in outputs]
         if not self._warned:
             self._warned = bool(warn_of_cut_answers(policy.label, answers))
@@ -120,7 +120,7 @@ class Evaluator:
         ]
         return await model.generate(requests)
 
-    def _options(self, policy: Policy, prompt: Prompt) -> dict[str, JsonValue]:
+    def _options(self, policy: Policy, prompt: Prompt) -> dict[str, Any]:
         """Return the tools of a request, with the descriptions of the policy."""
         tools = self.tools.get(prompt_key(prompt))
         if not tools:

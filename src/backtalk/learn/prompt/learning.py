@@ -194,7 +194,7 @@ async def learn_prompt(
         snapshot=feedback.snapshot,
         rewards=_distinct_rewards(whole),
         time=now(),
-        notes=result_notes(result, signal, feedback),
+        notes=result_notes(result, signal.weights, feedback),
     )
     return result.best.apply(policy, lineage)
 
@@ -227,7 +227,7 @@ def _distinct_rewards(context: MethodContext) -> tuple[JudgeInfo, ...]:
 
 
 def result_notes(
-    result: SearchResult, signal: FeedbackSignal, feedback: TrainingSet
+    result: SearchResult, weights: Mapping[str, float], feedback: TrainingSet
 ) -> dict[str, JsonValue]:
     """Return the notes of a lineage on a search.
 
@@ -235,8 +235,8 @@ def result_notes(
     ----------
     result : SearchResult
         Result of the search.
-    signal : FeedbackSignal
-        Signal of the search.
+    weights : Mapping[str, float]
+        Weight of each part of the signal.
     feedback : TrainingSet
         Feedback, for what was left out.
     """
@@ -249,7 +249,7 @@ def result_notes(
         "accepted in the search": sum(trial.accepted for trial in result.trials),
         "answers": result.answers,
         "stopped": result.stopped,
-        **{f"signal: {name}": round(weight, 3) for name, weight in signal.weights.items()},
+        **{f"signal: {name}": round(weight, 3) for name, weight in weights.items()},
         **{f"left out: {reason}": count for reason, count in feedback.left_out.items()},
     }
 

@@ -204,7 +204,7 @@ async def draft(
         snapshot=feedback.snapshot,
         rewards=(JudgeInfo(name="success of tool calls"),),
         time=now(),
-        notes={**result_notes(result, signal, feedback), "trials": len(signal.known)},
+        notes={**result_notes(result, signal.weights, feedback), "trials": len(signal.known)},
     )
     return result.best.apply(policy, lineage)
 
@@ -225,7 +225,9 @@ def read_tools(path: Path) -> dict[str, ToolDefinition]:
             "Pass a JSON list of definitions as a request has them: -o tools=FILE",
         ) from None
     items = [item for item in (data if isinstance(data, list) else ()) if isinstance(item, dict)]
-    named = {name: item for item in items if (name := definition_name(item)) is not None}
+    named: dict[str, ToolDefinition] = {
+        name: item for item in items if (name := definition_name(item)) is not None
+    }
     if not named:
         raise BacktalkError(
             f"The file {path} has no definition of a function",
