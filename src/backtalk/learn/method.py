@@ -222,7 +222,15 @@ METHODS = Registry[Method](
         "backtalk.learn.decoding.best_of_n",
         *(
             f"backtalk.learn.prompt.methods.{module}"
-            for module in ("gradients", "inference", "people", "preferences", "tokens", "tools")
+            for module in (
+                "gradients",
+                "inference",
+                "people",
+                "preferences",
+                "tokens",
+                "toolkit",
+                "tools",
+            )
         ),
         "backtalk.learn.prompt.method",
         *(

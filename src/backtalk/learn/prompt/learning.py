@@ -121,6 +121,7 @@ async def learn_prompt(
     settings: SearchSettings | None = None,
     examples: int = MAX_EXAMPLES,
     confirmation: int = MAX_CONFIRMATION,
+    notes: Mapping[str, JsonValue] | None = None,
 ) -> Policy:
     """Return a policy with a prompt that is shown to be better.
 
@@ -154,6 +155,8 @@ async def learn_prompt(
         Maximum number of prompts of the search.
     confirmation : int, default 100
         Maximum number of prompts of the confirmation.
+    notes : Mapping[str, JsonValue], optional
+        Notes of the method for the lineage, which its proposers may still extend.
 
     Raises
     ------
@@ -179,7 +182,7 @@ async def learn_prompt(
         await make_proposers(context, signal),
         examples=split.examples,
         confirmation=split.confirmation[: affordable_confirmation(run, settings)],
-        confirmation_signal=await _confirmation_signal(whole, split, signal_of),
+        confirmation_signal=await confirmation_signal(whole, split, signal_of),
         settings=settings,
     )
     if not result.improved:
@@ -192,9 +195,9 @@ async def learn_prompt(
         options=dict(options),
         seed=run.seed,
         snapshot=feedback.snapshot,
-        rewards=_distinct_rewards(whole),
+        rewards=distinct_rewards(whole),
         time=now(),
-        notes=result_notes(result, signal.weights, feedback),
+        notes={**result_notes(result, signal.weights, feedback), **(notes or {})},
     )
     return result.best.apply(policy, lineage)
 
@@ -207,7 +210,7 @@ def affordable_confirmation(run: Run, settings: SearchSettings | None) -> int | 
     return max(MIN_CONFIRMATION, int(CONFIRMATION_SHARE * run.budget.calls) // (2 * repeats))
 
 
-async def _confirmation_signal(
+async def confirmation_signal(
     whole: MethodContext,
     split: PromptSplit,
     signal_of: Callable[[MethodContext], Awaitable[FeedbackSignal]],
@@ -221,7 +224,7 @@ async def _confirmation_signal(
     return await signal_of(whole)
 
 
-def _distinct_rewards(context: MethodContext) -> tuple[JudgeInfo, ...]:
+def distinct_rewards(context: MethodContext) -> tuple[JudgeInfo, ...]:
     rewards = context.rewards
     return tuple(one for index, one in enumerate(rewards) if one not in rewards[:index])
 

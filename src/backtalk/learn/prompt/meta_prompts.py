@@ -15,7 +15,7 @@ MAX_SHOWN = 1_200
 OPENING_TAG = "<prompt>"
 """Text with which a reply begins."""
 _TAGS = (OPENING_TAG, "</prompt>")
-_REPLY_FORMAT = f"Write nothing but the new instruction, between {_TAGS[0]} and {_TAGS[1]}."
+REPLY_FORMAT = f"Write nothing but the new instruction, between {_TAGS[0]} and {_TAGS[1]}."
 
 
 def user_request(*parts: str) -> Prompt:
@@ -89,7 +89,7 @@ def inference_request(examples: Sequence[tuple[Prompt, str]]) -> Prompt:
         "An assistant received one instruction, and wrote these answers by it.",
         *(quote_example(*example) for example in examples),
         "State the instruction that leads to such answers.",
-        _REPLY_FORMAT,
+        REPLY_FORMAT,
     )
 
 
@@ -98,7 +98,7 @@ def variation_request(candidate: PromptCandidate) -> Prompt:
     return user_request(
         f"Instruction of an assistant:\n{describe_prompt(candidate)}",
         "Say the same in other words.",
-        _REPLY_FORMAT,
+        REPLY_FORMAT,
     )
 
 
@@ -132,7 +132,7 @@ def revision_request(
         *(quote_feedback(item) for item in batch),
         "Critique of the instruction:\n" + "\n".join(f"- {text}" for text in critiques),
         "Revise the instruction so that the critique no longer applies. Keep what works.",
-        _REPLY_FORMAT,
+        REPLY_FORMAT,
     )
 
 
@@ -151,7 +151,7 @@ def history_request(history: Sequence[tuple[PromptCandidate, float]], direction:
         *(f"{describe_prompt(item)}\nScore: {100 * score:.0f}" for item, score in history),
         f"Direction to go on: {direction}" if direction else "",
         "Write an instruction that differs from all of these and reaches a higher score.",
-        _REPLY_FORMAT,
+        REPLY_FORMAT,
     )
 
 

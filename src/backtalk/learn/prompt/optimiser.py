@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, get_type_hints
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from backtalk.embedders.registry import EmbedderName
-from backtalk.errors import BacktalkError
 from backtalk.feedback.views import CritiqueView, LabelView, Pair, ScoreView, SFTExample
 from backtalk.learn.context import MethodContext
 from backtalk.learn.method import Paper, method
@@ -25,7 +24,7 @@ from backtalk.learn.prompt.protocol import Proposer
 from backtalk.learn.prompt.search import SearchSettings
 from backtalk.learn.prompt.signals import FeedbackSignal
 from backtalk.learn.prompt.writer import PromptWriter, make_writer
-from backtalk.learn.requirements import AnyRequirement, PolicyRequirement
+from backtalk.learn.requirements import AnyRequirement
 from backtalk.learn.training_set import TrainingSet
 from backtalk.policy import Policy
 from backtalk.run import Run
@@ -38,6 +37,8 @@ class Search:
     context: MethodContext
     signal: FeedbackSignal
     writer: PromptWriter
+    notes: dict[str, JsonValue] = field(default_factory=dict)
+    """Notes of the optimiser for the lineage."""
 
 
 MakeProposers = Callable[..., Awaitable[Sequence[Proposer]]]
@@ -52,6 +53,7 @@ def optimiser(
     example: str = "",
     requires: Iterable[AnyRequirement] = (),
     pareto: bool = False,
+    check: Callable[..., None] | None = None,
 ) -> Callable[[MakeProposers], MakeProposers]:
     """Register a function that makes proposers as a method that learns a prompt.
 
@@ -72,6 +74,9 @@ def optimiser(
         Requirements beyond feedback.
     pareto : bool, default False
         If true, proposers build on candidates that are best on some example.
+    check : Callable, optional
+        Function ``(policy, *, options)`` that raises an error, before any call, if the optimiser
+        cannot improve the policy.
     """
     requirements = tuple(requires)
 
@@ -83,8 +88,9 @@ def optimiser(
         }
 
         async def learn(policy: Policy, feedback: TrainingSet, run: Run, **options: Any) -> Policy:
-            _check_policy(name, policy, requirements)
             chosen = {key: options[key] for key in own if key in options}
+            if check is not None:
+                check(policy, **chosen)
             rest = {key: value for key, value in options.items() if key not in own}
             return await _search(
                 policy, feedback, run, make, name=name, own=chosen, pareto=pareto, **rest
@@ -106,17 +112,6 @@ def optimiser(
     return register
 
 
-def _check_policy(name: str, policy: Policy, requirements: Iterable[AnyRequirement]) -> None:
-    """Raise an error, before any call, if a policy does not meet a requirement."""
-    for one in requirements:
-        if isinstance(one, PolicyRequirement) and not one.is_met(policy):
-            raise BacktalkError(
-                f"{name} needs {one.description}; {policy.label} is none",
-                "Name such a policy, or take another method: `backtalk methods` lists those that "
-                "can run",
-            )
-
-
 async def _search(
     policy: Policy,
     feedback: TrainingSet,
@@ -134,8 +129,10 @@ async def _search(
     writer: str | None = None,
     embedder: EmbedderName = "hashed",
 ) -> Policy:
+    notes: dict[str, JsonValue] = {}
+
     async def make_proposers(context: MethodContext, signal: FeedbackSignal) -> Sequence[Proposer]:
-        return await make(Search(context, signal, make_writer(context, writer)), **own)
+        return await make(Search(context, signal, make_writer(context, writer), notes), **own)
 
     options = {
         **own,
@@ -159,6 +156,7 @@ async def _search(
         settings=SearchSettings(candidates=candidates, level=level, pareto=pareto),
         examples=examples,
         confirmation=confirmation,
+        notes=notes,
     )
 
 

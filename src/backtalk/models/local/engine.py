@@ -51,6 +51,11 @@ class Engine:
         self._vocabulary_size = int(config.vocab_size)
         self._busy = threading.Lock()
 
+    @property
+    def parameters(self) -> int:
+        """Number of parameters."""
+        return int(self.model.num_parameters())
+
     def start_decoding(self, mask: torch.Tensor) -> DecodeState:
         """Return the decoding state of a batch of prompts.
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from backtalk.learn.method import Paper
 from backtalk.learn.prompt.optimiser import Search, optimiser
-from backtalk.learn.prompt.proposers.greater import GreaterProposer
+from backtalk.learn.prompt.proposers.greater import GreaterProposer, no_gradients
 from backtalk.learn.prompt.protocol import Proposer
 from backtalk.learn.prompt.token_search.settings import (
     EXTRACTION,
@@ -17,8 +17,14 @@ from backtalk.learn.prompt.token_search.settings import (
     TokenSearchSettings,
 )
 from backtalk.learn.requirements import PACKAGES, PolicyRequirement, is_trainable
+from backtalk.policy import Policy
 
 GRADIENTS = PolicyRequirement("a policy with a local model, for its gradients", is_trainable)
+
+
+def _check_gradients(policy: Policy, **_: object) -> None:
+    if not is_trainable(policy):
+        raise no_gradients("greater", policy.label)
 
 
 @optimiser(
@@ -33,6 +39,7 @@ GRADIENTS = PolicyRequirement("a policy with a local model, for its gradients", 
     "candidates: intersection of top-k of P(. | input, p_<i) over inputs",
     example="-o reasoning=response",
     requires=[GRADIENTS, PACKAGES],
+    check=_check_gradients,
 )
 async def greater(
     search: Search,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from backtalk.errors import BacktalkError
 from backtalk.feedback.interaction import Prompt
+from backtalk.learn.context import MethodContext
 from backtalk.learn.prompt.edits import lines, new_only
 from backtalk.learn.prompt.examples import draw_groups
 from backtalk.learn.prompt.proposers.inner_scores import known_candidates, next_seed
@@ -97,7 +98,7 @@ class GreaterProposer:
         from backtalk.learn.prompt.token_search.search import TokenSearch  # noqa: PLC0415 - torch
         from backtalk.learn.prompt.token_search.targets import Targets  # noqa: PLC0415 - torch
 
-        model = local_model(state)
+        model = local_model(state.context)
         order = state.rng.permutation(len(self.demonstrations))[: self.batch_size]
         targets = Targets(
             state.context.model(),
@@ -115,7 +116,7 @@ class GreaterProposer:
         )
 
 
-def local_model(state: SearchState) -> LocalModel:
+def local_model(context: MethodContext) -> LocalModel:
     """Return the local model of the policy to improve.
 
     Raises
@@ -123,17 +124,16 @@ def local_model(state: SearchState) -> LocalModel:
     BacktalkError
         If the model is not local, and gives no gradients.
     """
-    policy = state.context.policy
-    model = load_model(policy.model, state.context.feedback.store.artifacts)
+    model = load_model(context.policy.model, context.feedback.store.artifacts)
     if not isinstance(model, LocalModel):
-        raise no_gradients(policy.label)
+        raise no_gradients("greater", context.policy.label)
     return model
 
 
-def no_gradients(label: str) -> BacktalkError:
+def no_gradients(method: str, label: str) -> BacktalkError:
     """Return the error that says that a policy's model gives no gradients."""
     return BacktalkError(
-        f"The policy {label} has a model without gradients; greater needs those of a local model",
+        f"{method} needs gradients, which only a local model gives; the model of {label} is none",
         "Name a policy with a local model, or take a method that needs answers alone: protegi, "
         "pe2, textgrad",
     )
