@@ -34,12 +34,14 @@ ADA = Annotator.simulated("ada")
 
 
 def _reply(request: Request) -> str:
-    """Vote for the answer with "Dear", state the rule, or answer without it."""
+    """Vote for the answer with "Dear", state the rule, follow it, or answer without it."""
     text = request.messages[-1].text
     if "Which answer follows" in text:
         return "A" if "Answer A:\nDear" in text else "B"
     if "Which general wish" in text:
         return RULE if "Dear" in text.split("---")[0] else "none"
+    if any(RULE in message.text for message in request.messages[:-1]):
+        return f"Dear {text.split()[-1]}"
     return "Hello, it is late."
 
 
@@ -82,6 +84,15 @@ def test_edits_of_one_kind_become_a_preference_in_its_context(store: Store, meth
     found = [entry for entry in entries(store) if entry.text == RULE]
     assert {entry.scope.users for entry in found} == {("ada",)}
     assert any(entry.scope.where == "boss" for entry in found)
+
+
+def test_a_rule_that_brings_no_answer_closer_is_not_remembered(store: Store) -> None:
+    for n in range(6):
+        text = f"Hello, it is late. No Dear {n}."
+        tell(store, f"Write to boss {n}.", f"Hi {n}.", Edit, response="0", text=text)
+        tell(store, f"Ask friend Bo of {n}.", f"Hey {n}!", Edit, response="0", text=f"Hey {n}.")
+    learn("droc", POLICY, store, split="all")
+    assert RULE not in {entry.text for entry in entries(store)}
 
 
 def test_cipher_reads_each_edit_once(store: Store) -> None:

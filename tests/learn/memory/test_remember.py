@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from backtalk.errors import BacktalkError
 from backtalk.feedback import (
@@ -22,6 +25,7 @@ from backtalk.feedback import (
 )
 from backtalk.feedback.kinds import AnyFeedback, Outcome, Span, Spans, Verdict
 from backtalk.learn import learn
+from backtalk.learn.memory.habits import change_of_mind
 from backtalk.memory import Memory, MemoryEntry
 from backtalk.models.spec import EndpointSpec
 from backtalk.policy import Policy
@@ -124,6 +128,68 @@ def test_a_change_made_for_one_kind_of_request_has_that_scope(store: Store) -> N
     assert scope.inside
     assert all("boss" in request for request in scope.inside)
     assert all("friend" in request for request in scope.outside)
+
+
+@pytest.mark.parametrize(
+    ("texts", "wishes"),
+    [
+        (("{n} is late.", "{n} is late. :)"), ("Use an emoji.", "Do not use emojis.")),
+        (
+            ("Hello {n}.", "Dear {n}."),
+            ("Write “Dear” instead of “Hello”.", "Write “Hello” instead of “Dear”."),
+        ),
+    ],
+)
+@pytest.mark.parametrize("old", [4, 20])
+def test_a_change_of_mind_in_edits_wins(
+    store: Store, texts: tuple[str, str], wishes: tuple[str, str], old: int
+) -> None:
+    first, then = wishes
+    for n in range(old + 3):
+        answer, text = (text.format(n=f"x{n}") for text in texts)
+        if n >= old:
+            answer, text = text, answer
+        tell(store, f"Question {n}", answer, Edit, response="0", text=text)
+    remember(store)
+    found = by_text(store)
+    assert then in found
+    assert first not in found
+    assert len(found[then].feedback) == 3
+
+
+def test_a_slip_is_no_change_of_mind(store: Store) -> None:
+    for n in range(8):
+        texts = [f"x{n} is late. :)", f"x{n} is late."]
+        answer, text = texts if n != 6 else texts[::-1]
+        tell(store, f"Question {n}", answer, Edit, response="0", text=text)
+    remember(store)
+    assert len(by_text(store)["Do not use emojis."].feedback) == 7
+
+
+def test_a_change_of_mind_in_preferences_wins(store: Store) -> None:
+    for n in range(45):
+        interaction = Interaction.of(f"Question {n}", "word " * 30, "word " * 10, user="ada")
+        verdict: Verdict = "a" if n < 30 else "b"
+        store.add(
+            interaction,
+            Preference(interaction=interaction.id, annotator=ADA, a="0", b="1", verdict=verdict),
+        )
+    remember(store)
+    (entry,) = entries(store)
+    assert entry.text == "Write shorter answers."
+    assert len(entry.feedback) == 15
+
+
+@given(st.lists(st.sampled_from([1, -1]), min_size=2, max_size=40))
+def test_a_change_of_mind_divides_judgements_with_contrary_majorities(signs: list[int]) -> None:
+    split = change_of_mind(signs)
+    if split:
+        assert sum(signs[:split]) * sum(signs[split:]) < 0
+
+
+def test_random_judgements_seldom_show_a_change_of_mind() -> None:
+    draws = np.random.default_rng(5).choice([1, -1], size=(300, 40))
+    assert np.mean([change_of_mind(row.tolist()) > 0 for row in draws]) <= 0.05
 
 
 def test_critiques_of_several_people_make_a_principle_for_all(store: Store) -> None:

@@ -20,6 +20,7 @@ from backtalk.learn.memory.lesson import MAX_EXAMPLES, Lesson, make_lesson, merg
 from backtalk.learn.memory.option_types import Count, RecallLimit, Share, Withhold
 from backtalk.learn.memory.options import RecallOptions
 from backtalk.learn.memory.requirements import CORRECTIONS
+from backtalk.learn.memory.verification import best_rules
 from backtalk.learn.memory.writing import write_lessons
 from backtalk.learn.method import Paper, method
 from backtalk.learn.training_set import TrainingSet
@@ -34,8 +35,9 @@ PAPER = Paper(
     2023,
     "https://arxiv.org/abs/2311.10678",
 )
-_TRIPLES = 3
-"""Number of groups of examples from which each rule is stated."""
+_RULE_SEED, _TEST_SEED = 31, 32
+_TRIPLES = 5
+"""Maximum number of groups of examples from which each rule is stated."""
 
 
 @method(
@@ -45,7 +47,7 @@ _TRIPLES = 3
     alternatives=[SFTExample],
     requires=[CORRECTIONS],
     paper=PAPER,
-    formula="rules = distil(corrections that share a change and a context); "
+    formula="rules = verify(distil(corrections that share a change and a context)); "
     "prompt = rules in scope + the most similar corrections",
     example="-o min_support=2",
 )
@@ -65,9 +67,11 @@ async def droc(
     """Distil corrections into general rules, and recall the others for similar requests.
 
     DROC, Zha et al. (2023). Edits that make the same change in the same context are distilled: the
-    policy's model states the rule that they follow, several times, and the rule that it states most
-    often becomes a principle, or a preference if one user made the edits. Its scope holds their
-    requests; requests whose answers were edited otherwise are outside. Critiques that say the same
+    policy's model states the rule that they follow, several times. The policy then answers the
+    requests of the edits with each of these rules and without one. The rule that brings the answers
+    closest to the edited ones becomes a principle, or a preference if one user made the edits; if
+    none brings them closer, none does. Its scope holds their requests; requests whose answers were
+    edited otherwise are outside. Critiques that say the same
     on several requests become a principle as well. All other corrections stay as they were said,
     and are recalled for requests like theirs.
 
@@ -142,22 +146,36 @@ async def distil(
         Largest p-value of their association.
     """
     contrasts = select_contrasts(find_contrasts(edits), min_support=min_support, max_p=max_p)
-    groups = [(one, group) for one in contrasts for group in _triples(one)]
-    replies = await induce_rules(
-        context, [[edits[number].example for number in group] for _, group in groups], seed=31
-    )
-    votes: dict[int, Counter[str]] = defaultdict(Counter)
-    for (contrast, _), reply in zip(groups, replies, strict=True):
-        if reply is not None:
-            votes[contrasts.index(contrast)][reply] += 1
+    stated = await _state_rules(context, contrasts, edits)
+    candidates = [
+        (rules, [edits[number].example for number in contrast.inside])
+        for contrast, rules in zip(contrasts, stated, strict=True)
+    ]
     lessons: dict[str, Lesson] = {}
-    for number, contrast in enumerate(contrasts):
-        if votes[number]:
-            rule, count = votes[number].most_common(1)[0]
-            share = count / votes[number].total()
+    for contrast, best in zip(
+        contrasts, await best_rules(context, candidates, seed=_TEST_SEED), strict=True
+    ):
+        if best is not None:
             # The clearest contrast comes first: others are about words that go with its context.
-            lessons.setdefault(rule, rule_lesson(rule, contrast, edits, share))
+            lessons.setdefault(best.rule, rule_lesson(best.rule, contrast, edits, best.confidence))
     return list(lessons.values())
+
+
+async def _state_rules(
+    context: MethodContext, contrasts: Sequence[Contrast], edits: Sequence[EditedAnswer]
+) -> list[list[str]]:
+    """Return the rules that the model states for each contrast, the most frequent first."""
+    groups = [(number, group) for number, one in enumerate(contrasts) for group in _triples(one)]
+    replies = await induce_rules(
+        context,
+        [[edits[index].example for index in group] for _, group in groups],
+        seed=_RULE_SEED,
+    )
+    votes: list[Counter[str]] = [Counter() for _ in contrasts]
+    for (number, _), reply in zip(groups, replies, strict=True):
+        if reply is not None:
+            votes[number][reply] += 1
+    return [[rule for rule, _ in counts.most_common()] for counts in votes]
 
 
 def select_contrasts(
@@ -198,7 +216,7 @@ def _triples(contrast: Contrast) -> list[list[int]]:
 
 
 def rule_lesson(
-    rule: str, contrast: Contrast, edits: Sequence[EditedAnswer], share: float
+    rule: str, contrast: Contrast, edits: Sequence[EditedAnswer], confidence: float
 ) -> Lesson:
     """Return a rule as a lesson whose scope the edits inside and outside show.
 
@@ -210,8 +228,8 @@ def rule_lesson(
         Edits that follow it, and others.
     edits : sequence of EditedAnswer
         All edits.
-    share : float
-        Share of the model's replies that state the rule, in (0, 1].
+    confidence : float
+        Probability, in (0, 1], that the rule brings an answer closer to what its person wrote.
     """
     members = [edits[number] for number in contrast.inside]
     inside = dict.fromkeys(edit.request for edit in members)
@@ -224,7 +242,7 @@ def rule_lesson(
             outside=tuple(text for text in outside if text not in inside)[-MAX_EXAMPLES:],
         )
     reliability = sum(edit.reliability for edit in members) / len(members)
-    confidence = reliability * share * (1 - contrast.p)
+    confidence *= reliability * (1 - contrast.p)
     users = members[0].users
     kind: EntryKind = "preference" if users else "principle"
     items = [edit.item for edit in members]

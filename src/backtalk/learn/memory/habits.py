@@ -2,14 +2,17 @@
 
 A change that a person makes in nearly every edit that allows it is a preference. If they leave the
 text as it is for some requests, the preference applies to the kind of request for which they change
-it, which the requests on both sides show.
+it, which the requests on both sides show. A change of mind wins: the latest edits and preferences
+count alone once they say the contrary of the earlier ones.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from backtalk.feedback import Scope
 from backtalk.feedback.base import BaseFeedback
@@ -18,6 +21,9 @@ from backtalk.learn.lazy_modules import np
 from backtalk.learn.memory.edit_words import MAX_PHRASE, phrase_changes
 from backtalk.learn.memory.lesson import MAX_EXAMPLES, Lesson, make_lesson
 from backtalk.learn.memory.traits import TRAITS, Trait
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MIN_EDITS = 3
 """Minimum number of edits with the same change."""
@@ -38,6 +44,8 @@ class Comparison:
     better: str
     item: BaseFeedback
     reliability: float
+    order: int = 0
+    """Position in the order of time, from 0."""
 
     @property
     def is_edit(self) -> bool:
@@ -51,23 +59,39 @@ class _Evidence:
 
     changed: list[Comparison] = field(default_factory=list)
     left: list[Comparison] = field(default_factory=list)
+    contrary: list[Comparison] = field(default_factory=list)
+    """Comparisons in which the contrary change was made."""
 
     def lesson(self, text: str) -> Lesson | None:
-        total = len(self.changed) + len(self.left)
+        """Return the habit that the evidence shows; ``None`` if it shows none now."""
         if len(self.changed) < MIN_EDITS:
             return None
-        scope = Scope()
-        if len(self.changed) < ALWAYS * total:
-            inside, outside = (_requests(part) for part in (self.changed, self.left))
-            if not separable(inside, outside):
-                return None
+        inside, outside = _requests(self.changed), _requests([*self.left, *self.contrary])
+        total = len(self.changed) + len(self.left) + len(self.contrary)
+        recent = self._since_contrary()
+        if len(self.changed) >= ALWAYS * total and recent is not None:
+            return _habit(text, self.changed, len(self.changed), total, Scope())
+        if separable(inside, outside):
             scope = Scope(inside=inside, outside=outside)
-            total = len(self.changed)
-        return _habit(text, self.changed, len(self.changed), total, scope)
+            return _habit(text, self.changed, len(self.changed), len(self.changed), scope)
+        return recent.lesson(text) if self.contrary and recent is not None else None
+
+    def _since_contrary(self) -> _Evidence | None:
+        """Return the evidence since the contrary was last done; ``None`` after a change of mind."""
+        ends = max((one.order for one in self.contrary), default=-1)
+        last = max(one.order for one in self.changed)
+        if sum(one.order > last for one in self.contrary) >= MIN_EDITS:
+            return None
+        changed, left = (
+            [one for one in part if one.order > ends] for part in (self.changed, self.left)
+        )
+        return _Evidence(changed, left)
 
 
 def habits(comparisons: Sequence[Comparison]) -> list[Lesson]:
     """Return the habits that the comparisons of one person, or of one group, show."""
+    timed = sorted(comparisons, key=_time)
+    comparisons = [replace(one, order=order) for order, one in enumerate(timed)]
     edits = [item for item in comparisons if item.is_edit]
     judged = [item for item in comparisons if not item.is_edit]
     results = [*_edited_traits(edits), *_phrases(edits)]
@@ -100,15 +124,14 @@ def _edited_traits(edits: Sequence[Comparison]) -> Iterable[Lesson]:
         for edit in edits:
             direction = trait.direction(edit.worse, edit.better)
             for evidence, sign in ((more, 1), (less, -1)):
-                if direction == sign:
-                    evidence.changed.append(edit)
-                elif _allows(trait, sign, edit.worse) and direction == 0:
+                if direction:
+                    (evidence.changed if direction == sign else evidence.contrary).append(edit)
+                elif _allows(trait, sign, edit.worse):
                     evidence.left.append(edit)
-        for evidence, other, text in ((more, less, trait.more), (less, more, trait.less)):
-            if len(other.changed) < len(evidence.changed):
-                lesson = evidence.lesson(text)
-                if lesson is not None:
-                    yield lesson
+        for evidence, text in ((more, trait.more), (less, trait.less)):
+            lesson = evidence.lesson(text)
+            if lesson is not None:
+                yield lesson
 
 
 def _allows(trait: Trait, sign: int, text: str) -> bool:
@@ -126,7 +149,11 @@ def _phrases(edits: Sequence[Comparison]) -> Iterable[Lesson]:
     for (before, after), item in evidence.items():
         if len(item.changed) < MIN_EDITS or not any(letter.isalpha() for letter in before):
             continue
-        item.left = [edit for edit in edits if edit not in item.changed and before in edit.better]
+        reverse = evidence.get((after, before))
+        item.contrary = list(reverse.changed) if reverse is not None else []
+        counted = {edit.order for edit in (*item.changed, *item.contrary)}
+        others = (edit for edit in edits if edit.order not in counted)
+        item.left = [edit for edit in others if before in edit.better]
         words = f"Write “{after}” instead of “{before}”." if after else f"Leave out “{before}”."
         lesson = item.lesson(words)
         if lesson is not None:
@@ -150,11 +177,13 @@ def _preferred_traits(judged: Sequence[Comparison]) -> Iterable[Lesson]:
     """
     tests = []
     for trait in TRAITS:
-        directed = [(one, trait.direction(one.worse, one.better)) for one in judged]
+        compared = [(one, trait.direction(one.worse, one.better)) for one in judged]
+        directed = [(one, direction) for one, direction in compared if direction]
+        directed = directed[change_of_mind([direction for _, direction in directed]) :]
         for sign, text in ((1, trait.more), (-1, trait.less)):
             agreed = [one for one, direction in directed if direction == sign]
-            total = sum(direction != 0 for _, direction in directed)
-            if total and 2 * len(agreed) > total:
+            total = len(directed)
+            if 2 * len(agreed) > total:
                 p = _binomial_p(len(agreed), total)
                 tests.append((p, text, agreed, total))
     tests.sort(key=lambda test: test[0])
@@ -162,6 +191,59 @@ def _preferred_traits(judged: Sequence[Comparison]) -> Iterable[Lesson]:
         if p * (len(TRAITS) - rank) > MAX_P:
             return
         yield _habit(text, agreed, len(agreed), total, Scope())
+
+
+def change_of_mind(signs: Sequence[int]) -> int:
+    """Return the index from which on judgements say the contrary of the earlier ones; 0 if none.
+
+    The split at which the shares of both parts differ most in likelihood, if their majorities are
+    contrary and Fisher's exact test, with Bonferroni's correction over all splits, is significant.
+
+    Parameters
+    ----------
+    signs : sequence of int
+        Judgements in the order of their time, 1 or -1 each.
+
+    Examples
+    --------
+    >>> change_of_mind([1, 1, 1, -1, 1, 1, 1, 1, -1, -1, -1, -1, -1])
+    8
+    >>> change_of_mind([1, -1, 1, 1, -1, 1])
+    0
+    """
+    count, positive = len(signs), sum(sign > 0 for sign in signs)
+    if positive in {0, count} or (count - 1) / math.comb(count, positive) > MAX_P:
+        return 0
+    from scipy.stats import hypergeom  # noqa: PLC0415 - slow to import
+
+    before = np.cumsum(np.asarray(signs) > 0)[:-1]
+    sizes = np.arange(1, count)
+    shares = before / sizes, (positive - before) / (count - sizes)
+    likelihood = sizes * _negative_entropy(shares[0]) + (count - sizes) * _negative_entropy(
+        shares[1]
+    )
+    best = int(np.argmax(likelihood))
+    size, hits, first, second = (
+        int(sizes[best]),
+        int(before[best]),
+        shares[0][best],
+        shares[1][best],
+    )
+    if (first - 0.5) * (second - 0.5) >= 0:
+        return 0
+    null = hypergeom(count, positive, size)
+    p = null.sf(hits - 1) if first > second else null.cdf(hits)
+    return size if p * (count - 1) <= MAX_P else 0
+
+
+def _negative_entropy(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    clipped = np.clip(shares, 1e-12, 1 - 1e-12)
+    result: NDArray[np.float64] = clipped * np.log(clipped) + (1 - clipped) * np.log(1 - clipped)
+    return result
+
+
+def _time(one: Comparison) -> float:
+    return one.item.time.timestamp() if one.item.time is not None else 0.0
 
 
 def _habit(text: str, agreed: Sequence[Comparison], count: int, total: int, scope: Scope) -> Lesson:

@@ -9,19 +9,16 @@ from pydantic import JsonValue
 
 from backtalk.feedback import Message
 from backtalk.feedback.case import Case
-from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.kinds import Edit
 from backtalk.learn.context import MethodContext
 from backtalk.learn.lazy_modules import np
 from backtalk.learn.memory.collecting import Collection
-from backtalk.learn.memory.edit_words import edit_similarity
 from backtalk.learn.memory.induction import MAX_RULE, Example, induce_rules, sandbox_world
 from backtalk.learn.memory.lesson import Lesson
+from backtalk.learn.memory.verification import MAX_TESTS, closeness
 from backtalk.models import Request, Sampling
 
 REWRITTEN_KINDS = frozenset({"correction", "principle", "preference"})
-MAX_TESTS = 8
-"""Maximum number of requests on which the two wordings of a lesson are compared."""
 _REQUEST = (
     "A person said this about an answer:\n{text}\n\nWrite it as one general instruction to the "
     "writer of future answers, in one sentence that begins with a verb. Add nothing that was not "
@@ -68,12 +65,16 @@ async def rewrite_lessons(
     for lesson, words in zip(tested, wordings, strict=True):
         if words is None or words == lesson.text:
             continue
-        sources = [by_id[id_] for id_ in lesson.feedback if id_ in by_id][:MAX_TESTS]
-        scores = [await _closeness(context, text, sources) for text in (lesson.text, words)]
-        if scores[1] >= scores[0]:
+        examples = [_example(*by_id[id_]) for id_ in lesson.feedback if id_ in by_id][:MAX_TESTS]
+        trials = [(text, example) for text in (lesson.text, words) for example in examples]
+        scores = await closeness(context, trials, seed=22)
+        old, new = (
+            float(np.mean(part)) for part in (scores[: len(examples)], scores[len(examples) :])
+        )
+        if new >= old:
             results.texts[lesson.key] = words
-            before.append(scores[0])
-            after.append(scores[1])
+            before.append(old)
+            after.append(new)
     results.notes["rewritten"] = len(results.texts)
     results.notes["rewrites not used"] = sum(words is not None for words in wordings) - len(
         results.texts
@@ -106,31 +107,6 @@ async def _reword(
         replies = await context.model().generate(requests)
     texts = [reply.text.strip().strip("\"“”'").split("\n")[0].strip() for reply in replies]
     return [text if 0 < len(text) <= MAX_RULE else None for text in texts]
-
-
-async def _closeness(
-    context: MethodContext, text: str, sources: Sequence[tuple[Case, Edit]]
-) -> float:
-    """Return the mean similarity of answers under a text to what people wrote, in [0, 1]."""
-    policy = context.policy
-    prompts: list[Prompt] = [case.interaction.prompt for case, _ in sources]
-    requests = [
-        Request(
-            messages=policy.messages(prompt, remembered=[text]),
-            sampling=policy.decoder.base_sampling,
-            seed=context.run.seed * 1_000 + 22,
-        )
-        for prompt in prompts
-    ]
-    answers = await context.model().generate(requests)
-    return float(
-        np.mean(
-            [
-                edit_similarity(answer.text, edit.text)
-                for answer, (_, edit) in zip(answers, sources, strict=True)
-            ]
-        )
-    )
 
 
 def _example(case: Case, edit: Edit) -> Example:
