@@ -223,10 +223,13 @@ METHODS = Registry[Method](
         *(
             f"backtalk.learn.prompt.methods.{module}"
             for module in (
+                "compositions",
+                "demonstrations",
                 "gradients",
                 "inference",
                 "people",
                 "preferences",
+                "requests",
                 "tokens",
                 "toolkit",
                 "tools",

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from backtalk.feedback import prompt_text
-from backtalk.learn.lazy_modules import np
+from backtalk.learn.prompt.coverage import covering
 from backtalk.learn.prompt.criteria import find_criteria
 from backtalk.learn.prompt.edits import lines
 from backtalk.learn.prompt.from_feedback.screening import (
@@ -108,9 +108,8 @@ class LineProposer:
 class DemonstrationProposer:
     """Proposer of prompts with demonstrations: answers that people corrected, wrote or preferred.
 
-    They are chosen for coverage: each one is the request farthest from those before it, so that few
-    show most kinds of requests (Gonzalez 1985, "Clustering to minimize the maximum intercluster
-    distance").
+    They are chosen for coverage, so that few show most kinds of requests; see
+    :func:`~backtalk.learn.prompt.coverage.covering`.
 
     Parameters
     ----------
@@ -133,14 +132,15 @@ class DemonstrationProposer:
     ) -> None:
         self._examples = examples
         self._sizes = sizes
-        self._embedder = embedder
+        self._embedder: EmbedderName = embedder
 
     async def propose(self, state: SearchState, count: int) -> list[PromptCandidate]:
         """Return the prompt that leads with demonstrations, one candidate for each size."""
         base = state.best.candidate
         if base.template.demonstrations or not self._examples:
             return []
-        order = await self._covering(max(self._sizes))
+        texts = [prompt_text(prompt[-1:]) for prompt, _ in self._examples]
+        order = await covering(texts, max(self._sizes), self._embedder)
         candidates = []
         for size in self._sizes:
             shown = tuple(
@@ -151,19 +151,6 @@ class DemonstrationProposer:
             note = f"{len(shown)} demonstrations"
             candidates.append(replace(base, template=template, proposer=self.name, note=note))
         return candidates[:count]
-
-    async def _covering(self, size: int) -> list[int]:
-        """Return indices of examples that are far from one another, a typical one first."""
-        from backtalk.embedders.registry import get_embedder  # noqa: PLC0415 - slow to import
-
-        texts = [prompt_text(prompt[-1:]) for prompt, _ in self._examples]
-        vectors = await get_embedder(self._embedder, texts).embed(texts)
-        chosen = [int((vectors @ vectors.mean(axis=0)).argmax())]
-        nearest = vectors @ vectors[chosen[0]]
-        while len(chosen) < min(size, len(texts)):
-            chosen.append(int(nearest.argmin()))
-            nearest = np.maximum(nearest, vectors @ vectors[chosen[-1]])
-        return chosen
 
 
 class ReflectionProposer:

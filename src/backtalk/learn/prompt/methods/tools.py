@@ -35,8 +35,8 @@ from backtalk.learn.prompt.tools.calls import (
 from backtalk.learn.prompt.tools.executors import make_executor
 from backtalk.learn.prompt.tools.exploration import MAX_SIMILARITY, STOP_SIMILARITY, Ask
 from backtalk.learn.prompt.tools.proposer import DocumentationProposer
-from backtalk.learn.prompt.tools.recorded import recorded_tools, recorded_trials, right_calls
 from backtalk.learn.prompt.tools.signal import CallSignal
+from backtalk.learn.prompt.tools.transcripts import recorded_tools, recorded_trials, right_calls
 from backtalk.learn.prompt.writer import InstructionWriter, world_of
 from backtalk.learn.requirements import FeedbackRequirement
 from backtalk.learn.training_set import TrainingSet
@@ -56,8 +56,8 @@ _WRITER_SAMPLING = Sampling(temperature=0.7, max_tokens=500)
 
 def _enough_calls(feedback: TrainingSet) -> bool:
     trials = recorded_trials(feedback)
-    asked = {prompt_key(trial.request) for trial in trials if trial.request is not None}
-    return len(asked) >= MIN_PROMPTS and bool(recorded_tools(feedback))
+    requests = {prompt_key(trial.request) for trial in trials if trial.request is not None}
+    return len(requests) >= MIN_PROMPTS and bool(recorded_tools(feedback))
 
 
 @method(
@@ -240,11 +240,11 @@ def _requests(
     trials: Sequence[ToolTrial], feedback: TrainingSet, *, with_executor: bool
 ) -> list[Prompt]:
     """Return the distinct requests that led to tool calls; all, with an executor, if none did."""
-    asked: Mapping[str, Prompt] = {
+    requests: Mapping[str, Prompt] = {
         prompt_key(trial.request): trial.request for trial in trials if trial.request is not None
     }
-    if asked or not with_executor:
-        return list(asked.values())
+    if requests or not with_executor:
+        return list(requests.values())
     return feedback.prompts()
 
 

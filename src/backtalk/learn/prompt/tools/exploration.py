@@ -219,12 +219,12 @@ class _Trials:
                 continue
             text, arguments = parsed
             call = ToolCall(definition_name(self.definition) or "", arguments)
-            asked = (Message.user(text),) if text else None
-            if not await self._is_new(ToolTrial(call, "", failed=False, request=asked)):
+            request_messages = (Message.user(text),) if text else None
+            if not await self._is_new(ToolTrial(call, "", failed=False, request=request_messages)):
                 rejected = f"the request {text!r} is too similar to an earlier one"
                 continue
             assert self.execute is not None
-            return replace(await self.execute(call), request=asked)
+            return replace(await self.execute(call), request=request_messages)
         return None
 
 
@@ -246,9 +246,9 @@ def _trial_text(trial: ToolTrial) -> str:
 
 
 def _quote_trial(trial: ToolTrial) -> str:
-    asked = "" if trial.request is None else f"Request: {shorten(prompt_text(trial.request))}\n"
+    request = "" if trial.request is None else f"Request: {shorten(prompt_text(trial.request))}\n"
     verdict = "failed" if trial.failed else "result"
-    return f"{asked}Call: {calls_text([trial.call])}\n{verdict}: {shorten(trial.result)}"
+    return f"{request}Call: {calls_text([trial.call])}\n{verdict}: {shorten(trial.result)}"
 
 
 def _quote_tool(definition: ToolDefinition, description: str) -> str:

@@ -90,14 +90,14 @@ class DocumentationProposer:
     def _amended(self, base: PromptCandidate) -> list[PromptCandidate]:
         """Return the prompt with notes below the original descriptions, and in their place."""
         lines = {name: notes(self._trials(name)) for name in self._tools}
-        noted = {name: found for name, found in lines.items() if found}
+        noted = {name: texts for name, texts in lines.items() if texts}
         if not noted:
             return []
         amended = {
-            name: join(without_refuted(self._original(name), self._trials(name)), found)
-            for name, found in noted.items()
+            name: join(without_refuted(self._original(name), self._trials(name)), texts)
+            for name, texts in noted.items()
         }
-        alone = {name: join("", found) for name, found in noted.items()}
+        alone = {name: join("", texts) for name, texts in noted.items()}
         return [
             self._candidate(base, amended, "amended by trials"),
             self._candidate(base, alone, "notes of trials alone"),
