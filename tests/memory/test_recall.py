@@ -1,10 +1,21 @@
 """Recall of memory entries for a request."""
 
+import random
+from datetime import UTC, datetime
+
 import pytest
 
 from backtalk.errors import UnknownName
 from backtalk.feedback import Interaction, Scope, as_prompt
-from backtalk.memory import LoadedMemory, Memory, MemoryEntry, MemorySpec, candidates, visible
+from backtalk.memory import (
+    LoadedMemory,
+    Memory,
+    MemoryEntry,
+    MemorySpec,
+    candidates,
+    precedence,
+    visible,
+)
 from backtalk.models.run_sync import run_sync
 from backtalk.store import Store
 
@@ -150,7 +161,8 @@ def test_entries_that_do_not_fit_are_left_out_the_least_similar_first(store):
 
 
 def test_the_right_entries_are_selected_by_similarity_if_there_are_many(store, monkeypatch):
-    monkeypatch.setattr(candidates, "MAX_CANDIDATES", 3)
+    monkeypatch.setattr(candidates, "MAX_CANDIDATES", 2)
+    monkeypatch.setattr(candidates, "NEAREST_TEXTS", 3)
     names = ("Adler", "Bauer", "Costa", "Diaz", "Ekman", "Fischer")
     memory = load(
         store,
@@ -162,6 +174,64 @@ def test_the_right_entries_are_selected_by_similarity_if_there_are_many(store, m
     assert texts(memory, "Write a letter to Costa today.", user="ann") == ("Greet Costa warmly.",)
     assert texts(memory, "Write a letter to Ekman today.", user="ann") == ("Greet Ekman warmly.",)
     assert texts(memory, "Write a letter to Ekman today.", user="bob") == ()
+
+
+def test_changed_entries_are_found_by_their_new_texts_if_there_are_many(store, monkeypatch):
+    monkeypatch.setattr(candidates, "MAX_CANDIDATES", 2)
+    monkeypatch.setattr(candidates, "NEAREST_TEXTS", 3)
+    monkeypatch.setattr(visible, "REFRESH_SECONDS", 0.0)
+    names = ("Adler", "Bauer", "Costa", "Diaz", "Ekman", "Fischer")
+    entries = [entry(f"Greet {name} warmly.", where=f"in letters to {name}") for name in names]
+    memory = load(store, *entries)
+    assert texts(memory, "Write a letter to Diaz.") == ("Greet Diaz warmly.",)
+    Memory(store).forget(entries[3].id, actor="ann")
+    scope = Scope(where="in letters to Gruber")
+    Memory(store).edit(entries[4].id, text="Greet Gruber warmly.", scope=scope, actor="ann")
+    assert texts(memory, "Write a letter to Diaz.") == ()
+    assert texts(memory, "Write a letter to Ekman.") == ()
+    assert texts(memory, "Write a letter to Gruber.") == ("Greet Gruber warmly.",)
+
+
+PARTS = (
+    (
+        "Use emojis",
+        "No emojis",
+        "Write short sentences",
+        "Write long sentences",
+        "Use metric units",
+    ),
+    ("", " in mails", " to my boss", " after all", ", not imperial ones"),
+)
+
+
+def test_only_entries_with_a_common_topic_are_compared_and_nothing_is_missed():
+    rng = random.Random(3)
+    for _ in range(30):
+        entries = [
+            entry(
+                rng.choice(PARTS[0]) + rng.choice(PARTS[1]) + ".",
+                where=rng.choice((None, "in mails", "in long mails")),
+                users=rng.choice(((), ("ann",))),
+                time=datetime(2026, 1, 1 + day, tzinfo=UTC),
+            )
+            for day in range(12)
+        ]
+        lost = set()
+        for newer_index, newer in enumerate(entries):
+            for older in entries[:newer_index]:
+                if not {newer.id, older.id} & lost:
+                    loser = precedence._loser(newer, older)
+                    lost |= {loser.id} if loser else set()
+        holding = [one for one in entries if one.id not in lost]
+        assert precedence.without_contradicted(entries) == holding
+
+
+def test_entries_on_different_topics_are_not_compared(monkeypatch):
+    compared = []
+    monkeypatch.setattr(precedence, "_loser", lambda *pair: compared.append(pair))
+    words = [f"{a}{b}" for a in "bcdfghjklm" for b in ("amo", "elu", "ito", "orn", "upe")]
+    precedence.without_contradicted([entry(f"{word} is {word[::-1]}.") for word in words])
+    assert len(compared) < len(words)
 
 
 def test_a_solved_case_is_an_example_for_requests_like_its_own(store):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from backtalk.memory.contradictions import contradiction
+from backtalk.memory.contradictions import contradiction, topics_of
+from backtalk.memory.corrections import advice
 from backtalk.memory.entry import MemoryEntry
 from backtalk.memory.scope import has_condition
 from backtalk.memory.scope_words import content_words
@@ -34,12 +36,23 @@ def without_contradicted(entries: Sequence[MemoryEntry]) -> list[MemoryEntry]:
     """
     ordered = sorted(entries, key=lambda entry: entry.time or _EARLIEST)
     lost: set[str] = set()
-    for index, newer in enumerate(ordered):
-        for older in ordered[:index]:
-            if not {newer.id, older.id} & lost:
-                loser = _loser(newer, older)
-                lost |= set() if loser is None else {loser.id}
+    for newer, older in _related(ordered):
+        if not {newer.id, older.id} & lost:
+            loser = _loser(newer, older)
+            lost |= set() if loser is None else {loser.id}
     return [entry for entry in entries if entry.id not in lost]
+
+
+def _related(entries: Sequence[MemoryEntry]) -> Iterator[tuple[MemoryEntry, MemoryEntry]]:
+    """Yield the pairs, later one first, that have a topic or a text in common or are linked."""
+    earlier: dict[str, list[int]] = defaultdict(list)
+    for index, entry in enumerate(entries):
+        names = {*topics_of(entry.text), f"text {entry.text.casefold()}", f"id {entry.id}"}
+        names |= {f"id {id_}" for id_ in entry.supersedes}
+        for other in sorted({number for name in names for number in earlier[name]}):
+            yield entry, entries[other]
+        for name in names:
+            earlier[name].append(index)
 
 
 def _loser(newer: MemoryEntry, older: MemoryEntry) -> MemoryEntry | None:
@@ -49,7 +62,8 @@ def _loser(newer: MemoryEntry, older: MemoryEntry) -> MemoryEntry | None:
         return None
     if newer.text.casefold() == older.text.casefold():
         return min(older, newer, key=specificity)
-    if contradiction(newer.text, older.text) is None:
+    # Without their requests: both apply to this one.
+    if contradiction(advice(newer.text), advice(older.text)) is None:
         return None
     lengths = specificity(newer)[2], specificity(older)[2]
     if all(lengths) and lengths[0] != lengths[1]:
