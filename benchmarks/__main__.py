@@ -22,6 +22,8 @@ MODULES = (
     "memory-changes",
     "memory-effects",
     "memory-scope",
+    "prompt-signals",
+    "prompt-resume",
 )
 """Names of the benchmarks. Those with a function ``tables`` compare figures other than times."""
 DOCS = Path(__file__).parent.parent / "docs"
