@@ -71,10 +71,19 @@ ALL_WORDINGS = (
     "I changed my mind: please {wish}.",
     "No, please {wish} after all.",
     "In future, {wish}.",
+    "Scrap that, {wish} again.",
+    "On second thoughts, {wish}.",
 )
 VALUE_WORDINGS = ("{wish}, not {other}.", "Please {wish} instead of {other}.")
 STANDING = ("From now on, {wish}.", "Always {wish}.", "In future, {wish}.", "Please {wish} always.")
 """Wordings of follow-ups: they say that the wish is for all answers to come."""
+
+RETRACTIONS = (
+    "Forget what I said about {subject}.",
+    "Please ignore my rule about {subject}.",
+    "Never mind the {subject}.",
+    "I take back what I said about {subject}.",
+)
 
 CONDITIONS = (
     ("in mails to my boss", "Write a mail to my boss: {request}"),
@@ -154,6 +163,16 @@ class _Writer:
         users = () if user is None else (user,)
         person = user or "owner"
         self.statements.append(Statement(side, person, text, users, where, channel))
+
+    def take_back(self, change: int, *, user: str | None = None) -> None:
+        """Take back a side, and say no other."""
+        side: Side = 1 if (self.first + change) % 2 else 0
+        wish = self.topic.wishes[side].removeprefix("do not ")
+        subject = self.topic.nouns[side] if self.topic.nouns else wish.split(" ", 1)[1]
+        text = self.pick(RETRACTIONS).format(subject=subject)
+        users = () if user is None else (user,)
+        channel: Channel = self.pick(("instruction", "entry", "follow-up")[: 2 + bool(user)])
+        self.statements.append(Statement(side, user or "owner", text, users, None, channel))
 
     def question(self, user: str, change: int | None, *, inside: bool = False) -> Question:
         request = self.topic.request
@@ -260,6 +279,33 @@ def _where_changes(rng: np.random.Generator) -> Script:
     )
 
 
+def _taken_back(rng: np.random.Generator) -> Script:
+    w = _Writer(rng)
+    user = w.users[0]
+    w.say(1)
+    w.say(0, user=user)
+    w.take_back(0, user=user)
+    w.say(0, user=w.users[1])
+    w.take_back(1)
+    return w.script(
+        "taken back by one user, then by all",
+        w.question(user, None),
+        w.question(w.users[1], 0),
+        w.question(w.users[2], None),
+    )
+
+
+def _taken_back_and_said_again(rng: np.random.Generator) -> Script:
+    w = _Writer(rng)
+    a, b = w.users[:2]
+    w.say(0, user=a)
+    w.say(1, user=b)
+    w.take_back(0, user=a)
+    w.say(1, user=a)
+    w.take_back(1, user=b)
+    return w.script("taken back, then said again", w.question(a, 1), w.question(b, None))
+
+
 KINDS = (
     _for_all,
     _for_one,
@@ -269,4 +315,6 @@ KINDS = (
     _two_users,
     _where,
     _where_changes,
+    _taken_back,
+    _taken_back_and_said_again,
 )

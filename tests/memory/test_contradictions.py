@@ -127,3 +127,47 @@ def test_corrections_contradict_each_other_on_one_request_alone(a, b, contradict
 def test_texts_without_a_value_state_no_fact(text):
     assert contradiction(text, "My name is Ada.") is None
     topics_of(text)
+
+
+@pytest.mark.parametrize(
+    ("newer", "older"),
+    [
+        ("Scrap that, metric units please.", "Use imperial units."),
+        ("Metric is better after all.", "Use imperial units."),
+        ("Enough with the emojis.", "Use emojis."),
+        ("I've had it with emojis.", "Use emojis."),
+        ("Emojis are fine again.", "No emojis."),
+        ("Bring back the emojis.", "No emojis."),
+        ("Feel free to use emojis.", "No emojis."),
+        ("Sources aren't needed.", "Always cite sources."),
+        ("No need for sources.", "Always cite sources."),
+        ("Back to English, please.", "Answer in German."),
+        ("I no longer need German.", "Answer in German."),
+        ("I eat meat again.", "Suggest vegetarian dishes."),
+        ("I'd rather have a window seat.", "Book aisle seats."),
+        ("Forget what I said about emojis.", "Use emojis."),
+        ("Ignore my rule about sources.", "Always cite sources."),
+        ("Never mind the units.", "Use metric units."),
+        ("I take back what I said about the tone.", "Use a formal tone."),
+        ("Forget the emoji thing.", "No emojis in mails."),
+    ],
+)
+def test_changes_of_mind_are_found_in_other_words(newer, older):
+    assert contradiction(newer, older) is not None
+    assert topics_of(newer) & topics_of(older)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("Forget what I said about units.", "Use emojis."),
+        ("Never mind the emojis.", "Use metric units."),
+        ("Do not forget to cite sources.", "Always cite sources."),
+        ("Forget the emoji rule.", "Ignore my rule about emojis."),
+        ("Scrap that, metric units please.", "Use metric units."),
+        ("I need short answers.", "Be brief."),
+    ],
+)
+def test_what_is_taken_back_is_that_subject_alone(a, b):
+    assert contradiction(a, b) is None
+    assert contradiction(b, a) is None

@@ -254,3 +254,49 @@ def test_an_unknown_embedder_is_an_error_that_names_the_known_ones(store):
     memory = load(store, entry("Be brief."), embedder="sentense")
     with pytest.raises(UnknownName, match="sentence"):
         texts(memory, "Hello")
+
+
+def test_what_only_takes_back_something_is_not_shown(store):
+    memory = load(
+        store,
+        entry("Use emojis."),
+        entry("Forget what I said about emojis.", users=("ann",)),
+        entry("Be brief."),
+    )
+    assert texts(memory, "Hello", user="ann") == ("Be brief.",)
+    assert texts(memory, "Hello", user="bo") == ("Use emojis.", "Be brief.")
+
+
+INVITATION = "Write a short invitation to the garden party for {} on {}."
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "day", "shown"),
+    [
+        ("Leave out the weather.", "Cleo", "Friday", True),
+        ("about “Hi”: Begin with Dear.", "Cleo", "Friday", True),
+        ("about “Hi”: Begin with Dear Ada.", "Cleo", "Friday", False),
+        ("Write “Monday” instead of “Tuesday”.", "Cleo", "Friday", False),
+        ("Write “Monday” instead of “Tuesday”.", "Cleo", "Monday", True),
+        ("Write “Monday” instead of “Tuesday”.", "Ada", "Monday", True),
+    ],
+)
+def test_a_correction_applies_to_requests_with_the_words_that_it_repeats(
+    store, words, name, day, shown
+):
+    request = INVITATION.format("Ada", "Monday")
+    correction = entry(f"On “{request}”: {words}", kind="correction", inside=(request,))
+    memory = load(store, correction)
+    assert texts(memory, INVITATION.format(name, day)) == ((words,) if shown else ())
+
+
+def test_of_contradicting_corrections_of_similar_requests_the_newer_one_is_shown(store):
+    requests = [INVITATION.format(name, "Monday") for name in ("Ada", "Bo")]
+    memory = load(
+        store,
+        *(
+            entry(f"On “{one}”: {words}", kind="correction", inside=(one,), people=("cy",))
+            for one, words in zip(requests, ("Mention the rain.", "No rain."), strict=True)
+        ),
+    )
+    assert texts(memory, INVITATION.format("Cleo", "Monday")) == ("No rain.",)

@@ -10,13 +10,13 @@ neither do a rule and its exception ("use emojis", "no emojis in mails to my bos
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from itertools import product
 
+from backtalk.memory.corrections import advice, split_correction
 from backtalk.memory.facts import Fact
 from backtalk.memory.opposites import NEUTRAL, ONE_OF_MANY
-from backtalk.memory.statements import GENERAL_WORDS, Statement, statements_of
+from backtalk.memory.statements import GENERAL_WORDS, Statement, statements_of, stem
 
 _SIMILAR = 0.7
 """Least similarity of the subjects of statements that can contradict each other."""
@@ -24,26 +24,26 @@ _GENERAL_WEIGHT = 0.6
 """Weight of a word for kinds of text in the similarity."""
 _TOPIC_WORDS = 2
 """Number of words of a statement that are topics, the longest."""
-_CORRECTION = re.compile(r"On “(?P<request>.*?)”: (?:about “.*?”: )?(?P<words>.*)", re.DOTALL)
-"""Correction of one request, as learning writes it."""
 
 
 @lru_cache(maxsize=1 << 15)
 def topics_of(text: str) -> frozenset[str]:
     """Return the subjects of a text; texts that contradict each other have one in common."""
     topics: set[str] = set()
-    for statement in statements_of(_split_request(text)[1]):
+    for statement in statements_of(advice(text)):
         topics |= {f"value {subject}" for subject in statement.values}
         topics |= {f"form {name}" for name, _, _ in statement.frames}
         topics |= {f"fact {' '.join(sorted(fact.subject))}" for fact in statement.facts}
         longest = sorted(statement.content, key=lambda word: (-len(word), word))
         topics |= {f"word {word}" for word in longest[:_TOPIC_WORDS]}
-        if statement.replaces is not None or len(longest) > _TOPIC_WORDS:
+        if statement.retracts:
+            topics |= {f"value {name}" for name in NEUTRAL if statement.content & _words_for(name)}
+        if statement.retracts or statement.replaces is not None or len(longest) > _TOPIC_WORDS:
             topics |= {f"word {word}" for word in longest}
     return frozenset(topics)
 
 
-@lru_cache(maxsize=1 << 12)
+@lru_cache(maxsize=1 << 15)
 def contradiction(a: str, b: str) -> str | None:
     """Return the subject on which two texts contradict each other, ``None`` if they do not.
 
@@ -58,20 +58,14 @@ def contradiction(a: str, b: str) -> str | None:
 
     >>> contradiction("On “Two of tea”: Add milk.", "On “One of tea”: Leave out milk.")
     """
-    (request_a, words_a), (request_b, words_b) = _split_request(a), _split_request(b)
+    request_a, request_b = split_correction(a)[0], split_correction(b)[0]
     if request_a and request_b and request_a != request_b:
         return None
-    for one, other in product(_last_said(words_a), _last_said(words_b)):
+    for one, other in product(_last_said(advice(a)), _last_said(advice(b))):
         subject = _compare(one, other)
         if subject is not None:
             return subject
     return None
-
-
-def _split_request(text: str) -> tuple[str, str]:
-    """Return the request that a correction quotes, empty if it quotes none, and its words."""
-    match = _CORRECTION.fullmatch(text)
-    return (match["request"], match["words"]) if match else ("", text)
 
 
 @lru_cache(maxsize=1 << 12)
@@ -86,6 +80,8 @@ def _last_said(text: str) -> tuple[Statement, ...]:
 
 
 def _compare(a: Statement, b: Statement) -> str | None:
+    if a.retracts or b.retracts:
+        return _compare_retracted(a, b) or _compare_retracted(b, a)
     if a.replaces is not None or b.replaces is not None:
         return _compare_replaced(a, b) or _compare_replaced(b, a)
     for rule in (_compare_facts, _compare_values, _compare_frames, _compare_polarity):
@@ -107,6 +103,19 @@ def _compare_replaced(replaced: Statement, other: Statement) -> str | None:
     return None
 
 
+def _compare_retracted(retraction: Statement, other: Statement) -> str | None:
+    """Compare "forget what I said about units" with a statement, such as "metric units"."""
+    if not retraction.retracts or other.retracts:
+        return None
+    words = other.content.union(*(_words_for(subject) for subject in other.values))
+    return " ".join(sorted(retraction.content)) if retraction.content <= words else None
+
+
+def _words_for(subject: str) -> frozenset[str]:
+    """Return the stems of the words for a subject of values."""
+    return frozenset(map(stem, subject.split())) | NEUTRAL.get(subject, frozenset())
+
+
 def _compare_facts(a: Statement, b: Statement) -> str | None:
     for one, other in product(a.facts, b.facts):
         if one.subject == other.subject and _differ(one, other):
@@ -121,9 +130,10 @@ def _differ(a: Fact, b: Fact) -> bool:
 
 def _compare_values(a: Statement, b: Statement) -> str | None:
     for subject in sorted(a.values.keys() & b.values.keys()):
-        if subject in ONE_OF_MANY and not (a.is_exclusive and b.is_exclusive):
-            continue
         (named, excluded), (other_named, other_excluded) = a.values[subject], b.values[subject]
+        exclusive = [one.is_exclusive for one in (a, b) if one.values[subject][0]]
+        if subject in ONE_OF_MANY and not all(exclusive):
+            continue
         if (
             named & excluded or other_named & other_excluded
         ):  # "British English, not American English"

@@ -156,16 +156,17 @@ COUNTRIES = words_of(
 NEGATIVE = words_of(
     "no not never without avoid stop omit skip hide drop remove exclude refrain hate dislike "
     "forbid ban quit neither nor cease detest cannot delete zero detests hates dislikes "
-    "avoids stops allergic lack"
+    "avoids stops allergic lack forget"
 )
 """Words that reverse a statement, as they are and by stem."""
 
 INSTRUCTION = words_of(
-    "use using used write give keep make be is are am was were been prefer like love want  bring"
+    "use using used write give keep make be is are am was were been prefer like love want bring "
     "need enjoy put add include mention show tell say start begin insert have has had do does "
     "did let get go will would should must shall can could may might try please always ensure "
     "sure provide produce return present display format answer reply respond speak talk set "
-    "apply employ adopt switch stick state describe explain express refer"
+    "apply employ adopt switch stick state describe explain express refer "
+    "suggest recommend propose offer"
 )
 """Verbs that say to do a thing; its subject is in the other words."""
 
@@ -209,7 +210,7 @@ NEUTRAL: dict[str, frozenset[str]] = {
     "programming language": words_of("code example program snippet language"),
     "currency": words_of("currency amount price"),
     "quotes": words_of("string quote mark"),
-    "seat": words_of("seat"),
+    "seat": words_of("seat book reserve choose pick"),
     "naming": words_of("name variable"),
 }
 """Words that name a subject itself."""

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from backtalk.feedback import MemoryUse, content_id
 from backtalk.feedback.interaction import Prompt
+from backtalk.memory.corrections import is_about, split_correction
 from backtalk.memory.entry import MemoryEntry
 from backtalk.memory.precedence import specificity, without_contradicted
 from backtalk.memory.requests import request_text
 from backtalk.memory.scope import has_condition
 from backtalk.memory.spec import MemorySpec
+from backtalk.memory.statements import is_retraction
 from backtalk.memory.visible import VisibleEntries
 
 if TYPE_CHECKING:
@@ -118,9 +120,11 @@ class LoadedMemory:
         inside = [
             visible_entry
             for visible_entry, decision in zip(conditional, decisions, strict=True)
-            if decision.verdict in accepted
+            if decision.verdict in accepted and is_about(visible_entry.entry, request)
         ]
-        holding = without_contradicted([entry for _, entry in sorted([*general, *inside])])
+        applying = without_contradicted([entry for _, entry in sorted([*general, *inside])])
+        # What only takes back another entry says nothing to the model.
+        holding = [entry for entry in applying if not is_retraction(entry.text)]
         length = sum(len(render(entry)) for entry in holding)
         if len(holding) > self.spec.limit or length > self.spec.max_characters:
             holding = await self._most_relevant(holding, request)
@@ -155,7 +159,11 @@ class LoadedMemory:
 
 
 def render(entry: MemoryEntry) -> str:
-    """Return the text of an entry for the prompt; a solved case becomes an example."""
+    """Return the text of an entry for the prompt.
+
+    A solved case becomes an example. A correction is stated without the request that it was made
+    on, whose names and numbers a model would mix up with those of the new request.
+    """
     if entry.kind != "case" or not entry.scope.inside:
-        return entry.text
+        return split_correction(entry.text)[1]
     return f"Example of a request:\n{entry.scope.inside[0]}\nGood answer to it:\n{entry.text}"

@@ -27,7 +27,9 @@ _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+|\s+-\s+|;|,?\s+\bbut\b(?! not)\s+")
 _OPENING = re.compile(
     r"^(?:(?:(?:no|nope|yes|right|so|well|then|again)[,:]|"
     r"(?:ok|okay|oh|actually|sorry|wait|hmm|and|also|please|correction|from now on|in future"
-    r"|in the future|i changed my mind|on second thoughts?)\b[,:]?) *)+"
+    r"|in the future|i changed my mind|on second thoughts?|on reflection|my mistake|you know what"
+    r"|(?:scrap|forget|ignore|strike|disregard|cancel|undo) (?:that|this|it)\b(?=[,:])"
+    r"|never mind(?: that| this)?(?=[,:]))\b[,:]?) *)+"
 )
 _REWRITES = [
     (re.compile(pattern), replacement)
@@ -45,6 +47,12 @@ _REWRITES = [
         (r"\bno (?:longer|more)\b|\bnot any ?(?:more|longer)\b", " not "),
         (r"\bany ?more\b|\bany longer\b|\bafter all\b|\bno matter\b|\bno problem\b", " "),
         (r"\bfree of\b|\bfree from\b|\bwith no\b|\binstead of using\b", " without "),
+        (r"\benough (?:with|of)\b|\bhad (?:it|enough)(?: \w+)? (?:with|of)\b", " omit "),
+        (r"\b(?:tired|sick) of\b|\bfed up with\b|\bdone with\b|\bno need (?:for|to)\b", " omit "),
+        (r"\bnot\s+(?:needed|necessary|required|welcome|allowed|ok|okay|fine)\b", " omit "),
+        (r"\b(?:i|we)\s+(?:do\s+)?not\s+(?:need|want|require)\b", " omit "),
+        (r"\b(?:is|are|be) (?:better|best|fine|ok|okay|allowed|welcome|good|great)\b", " is "),
+        (r"\bfeel free to\b|\bgo back to\b|\bback to\b|\bbring back\b", " use "),
         (r"\bleav(?:e|ing) (?:out|off)\b|\bget rid of\b|\bdo without\b|\bnothing like\b", " omit "),
         (r"\bnon[- ]", " not "),
         (r"-", " "),
@@ -84,6 +92,23 @@ _FRAMES = [
         ("call", r"\b(?:call|address)\b(?: me| us| him| her)()(?: as)?\b(.+)"),
     )
 ]
+_STATEMENT = r"what (?:i|we) (?:have |had |just )?(?:said|told you|asked(?: for)?|wanted|wrote)"
+_RULE = r"(?:rules?|wish(?:es)?|requests?|instructions?|preferences?|remarks?|thing|business)"
+_TAKE_BACK = (
+    r"^(?:please |just |you can |you may |i |let us |let's )*(?:forget|ignore|disregard|drop|cancel"
+    r"|scrap|take back|withdraw|remove|delete|lift|undo|never mind)(?: about)? "
+)
+_RETRACTIONS = [
+    re.compile(_TAKE_BACK + pattern)
+    for pattern in (
+        (
+            rf"(?:{_STATEMENT}|(?:my|the|that|our|any|all)(?: \w+)? {_RULE}) "
+            r"(?:about|on|for|of|regarding|concerning|with|that says?)(?P<topic> .+)$"
+        ),
+        rf"(?:my|the|that|our|any)(?P<topic> .+) {_RULE}(?: i (?:gave|made|set).*)?$",
+    )
+] + [re.compile(r"^(?:please )?never mind(?: about)?(?P<topic> .+)$")]
+"""Sentences that take back what was said before on a subject."""
 _CONDITION = re.compile(r"\b(?:in|when|whenever|for|if|to|while|at|on|during)\b")
 _UNIVERSAL = words_of("all every each any always everywhere")
 
@@ -112,6 +137,8 @@ class Statement:
     replaces: frozenset[str] | None = None
     """Words of the statement that this one is replaced by, as in "tea, not coffee"."""
     facts: tuple[Fact, ...] = ()
+    retracts: bool = False
+    """True if it takes back what was said before about the content."""
 
 
 @lru_cache(maxsize=1 << 12)
@@ -129,6 +156,9 @@ def _read_sentence(sentence: str) -> Iterator[Statement]:
     for pattern, replacement in _REWRITES:
         line = pattern.sub(replacement, line)
     line = _OPENING.sub("", " ".join(line.split()) + " ").strip(" ,")
+    if topic := _retracted(line):
+        yield Statement(content=topic, negative=False, retracts=True)
+        return
     for pattern, replacement in _REPLACEMENTS:
         line = pattern.sub(replacement, line)
     words = [_NUMBERS.get(word, word) for word in _WORD.findall(line)]
@@ -151,6 +181,19 @@ def _read_sentence(sentence: str) -> Iterator[Statement]:
         other, _ = _content(part)
         if other:
             yield Statement(content=other, negative=True, replaces=content)
+
+
+def is_retraction(text: str) -> bool:
+    """Return true if a text only takes back what was said before, as in "Forget the emoji rule"."""
+    statements = statements_of(text)
+    return bool(statements) and all(statement.retracts for statement in statements)
+
+
+def _retracted(line: str) -> frozenset[str]:
+    """Return the subject about which a sentence takes back what was said, if it does."""
+    matches = (pattern.match(line) for pattern in _RETRACTIONS)
+    topics = (_content(_WORD.findall(match["topic"]))[0] for match in matches if match)
+    return next((topic for topic in topics if topic), frozenset())
 
 
 def _split(words: Sequence[str]) -> list[list[str]]:

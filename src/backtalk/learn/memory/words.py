@@ -11,6 +11,8 @@ _CORRECTION = re.compile(
 )
 _STANDING = re.compile(
     r"\b(from now on|in (the )?future|always|never|every time|each time|whenever|at all times)\b"
+    r"|\b(forget|ignore|disregard|never mind|take back|drop|cancel|scrap)\b.*"
+    r"\b(i (said|told you|asked|wanted)|rules?|wish|instructions?|preferences?)\b"
     r"|\bi (prefer|like|hate|dislike|want you to)\b|\bplease (use|stop|avoid|don't|do not|keep)\b",
     re.IGNORECASE,
 )
