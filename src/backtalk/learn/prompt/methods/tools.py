@@ -161,7 +161,7 @@ async def draft(
     context = MethodContext(policy, feedback, run)
     hidden = split.confirmation_keys
     seen = [one for one in trials if one.request is None or prompt_key(one.request) not in hidden]
-    signal = CallSignal(right, execute, seen)
+    signal = CallSignal(right, execute, seen, split.examples)
     proposer = DocumentationProposer(
         definitions,
         signal,
@@ -178,7 +178,7 @@ async def draft(
         [proposer],
         examples=split.examples,
         confirmation=split.confirmation[: affordable_confirmation(run, settings)],
-        confirmation_signal=CallSignal(right, execute, trials),
+        confirmation_signal=CallSignal(right, execute, trials, split.confirmation),
         settings=settings,
         tools={prompt_key(prompt): list(definitions.values()) for prompt in scored},
     )

@@ -10,10 +10,10 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-
-from pydantic import JsonValue
+from typing import Any
 
 from backtalk.feedback.describe import shorten
+from backtalk.feedback.interaction import prompt_text
 from backtalk.learn.prompt.tools.calls import ToolTrial
 
 _MAX_VALUES = 4
@@ -21,7 +21,7 @@ _MAX_VALUES = 4
 _MAX_DISTINCT = 0.7
 """Number of distinct values of an argument for each call, up to which the argument is a choice."""
 _MAX_MESSAGE = 160
-_MAX_EXAMPLES = 2
+_MAX_EXAMPLES = 3
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
@@ -50,9 +50,31 @@ def notes(trials: Sequence[ToolTrial]) -> list[str]:
         *(_note_on_values(name, good[name], blamed[name]) for name in blamed),
         *_messages(failed),
     ]
-    examples = Counter(_json(trial.call.arguments) for trial in worked)
-    lines += [f"Example that works: {text}" for text, _ in examples.most_common(_MAX_EXAMPLES)]
-    return lines
+    return [*lines, *_examples(worked)]
+
+
+def _examples(worked: Sequence[ToolTrial]) -> list[str]:
+    """Return calls that worked, with different values, each with the request that it is for."""
+    first: dict[str, ToolTrial] = {}
+    for trial in worked:
+        first.setdefault(_json(trial.call.arguments), trial)
+    chosen: list[ToolTrial] = []
+    while first and len(chosen) < _MAX_EXAMPLES:
+        shown = {_json(item) for one in chosen for item in (one.call.arguments or {}).items()}
+        key = max(
+            first,
+            key=lambda key: sum(
+                _json(item) not in shown for item in (first[key].call.arguments or {}).items()
+            ),
+        )
+        chosen.append(first.pop(key))
+    return [_example(trial) for trial in chosen]
+
+
+def _example(trial: ToolTrial) -> str:
+    request = "" if trial.request is None else shorten(prompt_text(trial.request[-1:]))
+    asks = f" for {_json(request)}" if request else ""
+    return f"Example that works{asks}: {_json(trial.call.arguments)}"
 
 
 def without_refuted(description: str, trials: Sequence[ToolTrial]) -> str:
@@ -192,5 +214,5 @@ def _names(sentence: str, value: str) -> bool:
     return bool(text) and re.search(rf"(?<!\w){re.escape(text)}(?!\w)", sentence) is not None
 
 
-def _json(value: JsonValue | Mapping[str, JsonValue]) -> str:
+def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from backtalk.feedback.case import prompt_key
-from backtalk.feedback.interaction import Prompt
+from backtalk.feedback.interaction import Prompt, prompt_text
 from backtalk.learn.lazy_modules import np
 from backtalk.learn.prompt.protocol import TextFeedback
 from backtalk.learn.prompt.tools.calls import ToolCall, ToolTrial, calls_text, parse_calls
@@ -22,8 +23,10 @@ class CallSignal:
     """Score of answers that call tools.
 
     A call scores the share of arguments that it has in common with the best of the calls that are
-    known to be right for its request. With an executor, a call that fails scores 0, and one that
-    succeeds scores 1 if no right call is known. An answer without a call scores 0.
+    known to be right for its request. With an executor, a call that fails scores 0. One that
+    succeeds, where no right call is known, scores the share of its arguments that fit the request:
+    a value that stands in other requests, and not in this one, is copied from somewhere. An answer
+    without a call scores 0.
 
     Parameters
     ----------
@@ -33,16 +36,21 @@ class CallSignal:
         Function that runs a call.
     trials : sequence of ToolTrial, default ()
         Trials that are known already; equal calls are not run again.
+    requests : sequence of Prompt, default ()
+        Requests in which values of arguments are looked up.
     """
 
     right: Mapping[str, Sequence[ToolCall]]
     execute: Executor | None = None
     trials: Sequence[ToolTrial] = ()
+    requests: Sequence[Prompt] = ()
     name: str = "tool calls"
     _known: dict[str, ToolTrial] = field(default_factory=dict, init=False)
+    _texts: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         self._known = {trial.call.key: trial for trial in self.trials}
+        self._texts = [prompt_text(prompt[-1:]) for prompt in self.requests]
 
     @property
     def weights(self) -> dict[str, float]:
@@ -65,7 +73,16 @@ class CallSignal:
         if self.execute is not None and (await self._run(calls[0], prompt)).failed:
             return 0.0
         right = self.right.get(prompt_key(prompt), ())
-        return max((overlap(calls[0], call) for call in right), default=1.0)
+        if right:
+            return max(overlap(calls[0], call) for call in right)
+        return 1.0 if self.execute is None else self._fit(prompt, calls[0])
+
+    def _fit(self, prompt: Prompt, call: ToolCall) -> float:
+        """Return the share of arguments from requests whose value stands in this request."""
+        text = prompt_text(prompt[-1:])
+        values = [str(v) for v in (call.arguments or {}).values() if isinstance(v, str | int)]
+        stated = [v for v in values if any(mentions(other, v) for other in (text, *self._texts))]
+        return float(np.mean([mentions(text, value) for value in stated])) if stated else 1.0
 
     async def _run(self, call: ToolCall, prompt: Prompt) -> ToolTrial:
         """Return the trial of a call; that of an equal call if there was one."""
@@ -93,6 +110,12 @@ class CallSignal:
                 TextFeedback(prompt, answer, text, calls_text(right[:1]) if right else None)
             )
         return results
+
+
+def mentions(text: str, value: str) -> bool:
+    """Return whether a text has a value as a word of its own, in any case."""
+    pattern = rf"(?<!\w){re.escape(value)}(?!\w)"
+    return bool(value) and re.search(pattern, text, re.IGNORECASE) is not None
 
 
 def overlap(call: ToolCall, right: ToolCall) -> float:
