@@ -101,11 +101,11 @@ def make_store(folder: Path, address: str) -> None:
             )
 
 
-def run_command(arguments: Sequence[str]) -> None:
-    """Run a command without output, and exit with its code."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+def run_command(arguments: Sequence[str], log: Path) -> None:
+    """Run a command with its output in a file, and exit with its code."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for output in (1, 2):
-        os.dup2(nowhere, output)
+        os.dup2(file, output)
     raise SystemExit(main(arguments))
 
 
@@ -152,13 +152,16 @@ class Bench:
         arguments += ["--store", str(folder / "store.db")]
         killed = 0
         for kill_at in (*kills, None):
-            process = self._context.Process(target=run_command, args=(arguments,))
+            process = self._context.Process(
+                target=run_command, args=(arguments, folder / "log.txt")
+            )
             code = self._endpoint.run(process, kill_at=kill_at)
             killed += code == -9
             if code == 0:
                 break
             if code != -9:
-                raise RuntimeError(f"backtalk {' '.join(arguments)} ended with code {code}")
+                output = (folder / "log.txt").read_text(encoding="utf-8")
+                raise RuntimeError(f"{' '.join(command)} ended with code {code}: {output}")
         return Killed(self._outcome(folder), killed, dict(self._endpoint.payments))
 
     @staticmethod

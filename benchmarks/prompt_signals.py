@@ -7,6 +7,7 @@ the true utility of answers to held-out prompts, after learning less before.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -32,10 +33,11 @@ KINDS = {"edit": "200 edits", "preference": "200 pairs", "critique": "200 critiq
 SEEDS = tuple(int(seed) for seed in os.environ.get("SEEDS", "21,22,23,24,25").split(","))
 WORLD = os.environ.get("WORLD", "mail")
 PROMPTS = 200
-HELD_OUT = 200
+HELD_OUT = 150
 SAMPLES = 2
-OPTIONS = {"candidates": 16, "examples": 48, "confirmation": 64, "repeats": 2}
+OPTIONS = {"candidates": 16, "examples": 48, "confirmation": 100}
 METRIC = "hidden-utility"
+_TOLERANCE = 1e-9
 
 
 class HiddenUtility:
@@ -68,11 +70,22 @@ class HiddenUtility:
         return Scores(self.utilities(prompts, texts))
 
 
-def draw_rules(world: World, seed: int) -> tuple[Rule, ...]:
-    """Return two hidden rules of different actions for every prompt."""
+def draw_rules(world: World, seed: int) -> tuple[Rule, Rule]:
+    """Return two hidden rules for every prompt that do not contradict each other."""
     rules = [rule for rule in world.rules if rule.scope == "all"]
     rng = np.random.default_rng([seed, 41])
-    return tuple(rules[i] for i in rng.choice(len(rules), 2, replace=False))
+    first, *others = (rules[i] for i in rng.permutation(len(rules)))
+    return first, next(rule for rule in others if agree(world, first, rule))
+
+
+def agree(world: World, first: Rule, second: Rule) -> bool:
+    """Return whether an answer can follow both rules."""
+    prompts = world.prompts("train", 4, seed=0)
+    ideals = [world.ideal(world.parse_prompt(prompt), (first, second)) for prompt in prompts]
+    return all(
+        world.score(prompt, ideal, (second, first)).utility > 1 - _TOLERANCE
+        for prompt, ideal in zip(prompts, ideals, strict=True)
+    )
 
 
 def learn_prompt(
@@ -107,20 +120,24 @@ def gains(seed: int) -> dict[str, tuple[float, int]]:
         interactions = trial.sample_interactions(PROMPTS, 2)
         held_out = trial.world.prompts("held-out", HELD_OUT, seed=seed)
 
-        def utility(policy: Policy) -> Floats:
+        def utility(policy: Policy) -> float:
             samples = trial.sample(policy, held_out, SAMPLES, seed=seed + 7)
             columns = [truth.utilities(held_out, texts) for texts in zip(*samples, strict=True)]
-            return np.mean(columns, axis=0)
+            return float(np.mean(columns))
 
         before = utility(trial.policy)
+
+        def gain(policy: Policy) -> float:
+            return 0.0 if policy.id == trial.policy.id else utility(policy) - before
+
         results = {}
         for kind in KINDS:
             learned, calls = learn_prompt(trial, trial.feedback(interactions, kind, rules=rules))
-            results[kind] = float((utility(learned) - before).mean()), calls
+            results[kind] = gain(learned), calls
         register_reward(f"{METRIC}-{seed}")(lambda: truth)
         feedback = trial.feedback(interactions, "edit", rules=rules)
         learned, calls = learn_prompt(trial, feedback, judge=f"{METRIC}-{seed}", only_judge=True)
-        results["metric"] = float((utility(learned) - before).mean()), calls
+        results["metric"] = gain(learned), calls
         return results
 
 
@@ -132,7 +149,10 @@ def describe(estimate: Estimate) -> str:
 
 def tables() -> Iterable[Table]:
     """Measure the gain of each kind of feedback over the seeds."""
-    runs = [gains(seed) for seed in SEEDS]
+    runs = []
+    for seed in SEEDS:
+        runs.append(gains(seed))
+        sys.stderr.write(f"seed {seed}: {runs[-1]}\n")
     metric = float(np.mean([run["metric"][0] for run in runs]))
     rows = []
     for kind, name in {**KINDS, "metric": "perfect metric"}.items():

@@ -20,7 +20,7 @@ from backtalk.feedback.case import prompt_key
 from backtalk.learn import TrainingSet, get_method, learn
 from backtalk.learn.context import MethodContext
 from backtalk.learn.no_improvement import NoImprovement
-from backtalk.learn.prompt.closeness import Correction, closeness
+from backtalk.learn.prompt.closeness import closeness
 from backtalk.learn.prompt.criteria import find_criteria
 from backtalk.learn.prompt.from_feedback.screening import (
     Change,
@@ -216,11 +216,24 @@ def test_feedback_without_judgements_makes_no_signal(store):
         run_sync(make_signal(MethodContext(PLAIN, TrainingSet(store, split="all"), Run())))
 
 
-def test_closeness_counts_the_changes_of_an_edit_beyond_the_original():
-    correction = Correction("It opens at nine.", original="It opens at ten.")
-    edited, original = (closeness(t, correction) for t in ("It opens at nine.", "It opens at ten."))
-    other = closeness("At nine it opens.", correction)
-    assert (edited, original < other < edited) == (1.0, True)
+def test_where_an_edit_is_known_closeness_to_it_decides(store):
+    fill(store, "edit")
+    signal = run_sync(make_signal(MethodContext(PLAIN, TrainingSet(store), Run())))
+    assert signal.weights["closeness to corrections"] > 0.9
+
+
+def test_answers_are_not_compared_with_refined_ones(store):
+    fill(store, "critique")
+    signal = run_sync(make_signal(MethodContext(PLAIN, TrainingSet(store), Run())))
+    assert list(signal.weights) == ["reward"]
+    assert signal.known.refinements
+
+
+def test_closeness_counts_words_in_their_order_and_lines():
+    answers = ["milk\ntea", "milk tea", "tea\nmilk", "coffee"]
+    values = [closeness(answer, "milk\ntea") for answer in answers]
+    assert values[0] == 1.0
+    assert values[0] > values[1] > values[2] > values[3] == 0.0
 
 
 def test_critiques_of_one_kind_are_one_criterion():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -13,38 +12,26 @@ from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.kinds import Demonstration, Edit
 from backtalk.learn.lazy_modules import np
-from backtalk.learn.prompt.refinements import Refinement
 from backtalk.learn.training_set import TrainingSet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_WORD = re.compile(r"\w+|[^\w\s]")
+_WORD = re.compile(r"\w+|[^\w\s]|\n")
 PRIOR_ACCURACY = 0.75
 """Accuracy of the part, in place of an estimate: a prompt rarely has two corrections, which a
 cross-validation would need."""
 
 
-@dataclass(frozen=True)
-class Correction:
-    """Text that a person made of an answer, or wrote in its place."""
-
-    text: str
-    original: str | None = None
-    """Answer that was edited; ``None`` for a demonstration."""
-
-
 @dataclass
 class Closeness:
-    """Similarity of answers to the corrections on their prompts.
+    """Similarity of answers to the corrections on their prompts: that of the word sequences.
 
-    It is the mean of two parts: the similarity of the word sequences, and the share of the edit's
-    changes that an answer has too, words added and words taken out. The second one tells apart
-    answers that differ from the corrected text in other ways than the original did.
+    The lines of a text count as well, as in a list with one item a line.
     """
 
-    corrections: Mapping[str, Sequence[Correction]]
-    """Corrections by key of the prompt."""
+    corrections: Mapping[str, Sequence[str]]
+    """Corrected and ideal answers by key of the prompt."""
     accuracy: float = PRIOR_ACCURACY
     name: str = "closeness to corrections"
 
@@ -60,45 +47,21 @@ class Closeness:
             ]
         )
 
-    def _of(self, prompt: Prompt) -> Sequence[Correction]:
+    def _of(self, prompt: Prompt) -> Sequence[str]:
         return self.corrections.get(prompt_key(prompt), ())
 
 
-def corrections(
-    feedback: TrainingSet, refinements: Sequence[Refinement] = ()
-) -> dict[str, list[Correction]]:
-    """Return edits and demonstrations by key of the prompt, and refined answers where none is.
-
-    Parameters
-    ----------
-    feedback : TrainingSet
-        Feedback.
-    refinements : sequence of Refinement, default ()
-        Answers that a model refined by critiques.
-    """
-    results: dict[str, list[Correction]] = {}
+def corrections(feedback: TrainingSet) -> dict[str, list[str]]:
+    """Return edited answers and demonstrations by key of the prompt."""
+    results: dict[str, list[str]] = {}
     for case in feedback.cases():
-        items = [Correction(edit.text, case.text(edit.response)) for edit in case.of(Edit)]
-        items += [Correction(item.text) for item in case.of(Demonstration)]
-        if items:
-            results.setdefault(prompt_key(case.interaction.prompt), []).extend(items)
-    for one in refinements:
-        results.setdefault(prompt_key(one.prompt), [Correction(one.text, one.original)])
+        texts = [item.text for item in (*case.of(Edit), *case.of(Demonstration))]
+        if texts:
+            results.setdefault(prompt_key(case.interaction.prompt), []).extend(texts)
     return results
 
 
-def closeness(answer: str, correction: Correction) -> float:
+def closeness(answer: str, correction: str) -> float:
     """Return how close an answer is to a correction, in [0, 1]."""
-    words, target = _WORD.findall(answer), _WORD.findall(correction.text)
-    similar = SequenceMatcher(None, words, target, autojunk=False).ratio()
-    if correction.original is None:
-        return similar
-    had, has, target_counts = map(Counter, (_WORD.findall(correction.original), words, target))
-    added, removed = target_counts - had, had - target_counts
-    changes = added.total() + removed.total()
-    if not changes:
-        return similar
-    made = (added & has).total() + sum(
-        min(count, max(had[word] - has[word], 0)) for word, count in removed.items()
-    )
-    return (similar + made / changes) / 2
+    words, target = _WORD.findall(answer.strip()), _WORD.findall(correction.strip())
+    return SequenceMatcher(None, words, target, autojunk=False).ratio()

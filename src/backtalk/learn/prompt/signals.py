@@ -8,11 +8,12 @@ answer, criteria of critiques, and a judge by name.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from backtalk.errors import BacktalkError
+from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import CritiqueView
 from backtalk.learn.context import MethodContext
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
 
 MAX_ACCURACY = 0.95
 """Accuracy above which a part gets no more weight: few judgements do not show more."""
+
+
+EDIT_ACCURACY = 0.51
+"""Maximum accuracy of a reward learned from edits. It tells edited texts from answers nearly
+always, by what all edits have in common, which says hardly anything about two answers. Where a
+correction is known, closeness to it decides."""
 
 
 class SignalPart(Protocol):
@@ -150,16 +157,19 @@ async def make_signal(
     data = reward_feedback(context.feedback)
     if refine_critiques or (refine_critiques is None and not data.is_enough):
         known = await _refined(context, known)
+    # A refined answer is better, not good: it mends what one critique names. It makes a pair, and
+    # answers are not compared with it.
     refined = [one.pair for one in known.refinements]
+    texts = corrections(context.feedback)
     parts: list[SignalPart] = []
     if judge is not None:
         parts.append(RewardPart(await context.judge(judge, embedder), MAX_ACCURACY, name=judge))
         if only_judge:
             return FeedbackSignal(parts, known)
     data = RewardFeedback([*data.pairs, *refined], data.points)
-    if (reward := await _reward_part(context, data, embedder)) is not None:
+    if (reward := await _reward_part(context, data, texts, embedder)) is not None:
         parts.append(reward)
-    if texts := corrections(context.feedback, known.refinements):
+    if texts:
         parts.append(Closeness(texts))
         context.rewards.append(JudgeInfo(name="closeness to corrections"))
     if not parts and (criteria := await criteria_part(context, known, embedder)) is not None:
@@ -185,7 +195,10 @@ async def _refined(context: MethodContext, known: KnownFeedback) -> KnownFeedbac
 
 
 async def _reward_part(
-    context: MethodContext, data: RewardFeedback, embedder: EmbedderName
+    context: MethodContext,
+    data: RewardFeedback,
+    texts: Mapping[str, Sequence[str]],
+    embedder: EmbedderName,
 ) -> RewardPart | None:
     """Return the reward learned from pairs and single judgements, if there are enough."""
     if not data.is_enough:
@@ -194,7 +207,10 @@ async def _reward_part(
         fit = await fit_reward(data, context.feedback, embedder, seed=context.run.seed)
     reward = fit.reward
     context.rewards.append(reward.info)
-    return RewardPart(reward, _accuracy(reward.correct, reward.decided, reward.concordance))
+    accuracy = _accuracy(reward.correct, reward.decided, reward.concordance)
+    edited = np.mean([one.chosen in texts.get(prompt_key(one.prompt), ()) for one in data.pairs])
+    share = float(edited) if data.pairs else 0.0
+    return RewardPart(reward, share * min(accuracy, EDIT_ACCURACY) + (1 - share) * accuracy)
 
 
 def _accuracy(correct: int, decided: int, concordance: float | None) -> float:
