@@ -36,7 +36,7 @@ PAPER = Paper(
     "https://arxiv.org/abs/2311.10678",
 )
 _RULE_SEED, _TEST_SEED = 31, 32
-_TRIPLES = 5
+_GROUPS = 5
 """Maximum number of groups of examples from which each rule is stated."""
 
 
@@ -146,10 +146,13 @@ async def distil(
         Largest p-value of their association.
     """
     contrasts = select_contrasts(find_contrasts(edits), min_support=min_support, max_p=max_p)
-    stated = await _state_rules(context, contrasts, edits)
+    stated = await state_rules(context, contrasts, edits)
     candidates = [
-        (rules, [edits[number].example for number in contrast.inside])
-        for contrast, rules in zip(contrasts, stated, strict=True)
+        (
+            [rule for rule, _ in counts.most_common()],
+            [edits[number].example for number in contrast.inside],
+        )
+        for contrast, counts in zip(contrasts, stated, strict=True)
     ]
     lessons: dict[str, Lesson] = {}
     for contrast, best in zip(
@@ -161,21 +164,40 @@ async def distil(
     return list(lessons.values())
 
 
-async def _state_rules(
-    context: MethodContext, contrasts: Sequence[Contrast], edits: Sequence[EditedAnswer]
-) -> list[list[str]]:
-    """Return the rules that the model states for each contrast, the most frequent first."""
-    groups = [(number, group) for number, one in enumerate(contrasts) for group in _triples(one)]
+async def state_rules(
+    context: MethodContext,
+    contrasts: Sequence[Contrast],
+    edits: Sequence[EditedAnswer],
+    *,
+    groups: int = _GROUPS,
+    seed: int = _RULE_SEED,
+) -> list[Counter[str]]:
+    """Return how often the model states which rule for each contrast.
+
+    Parameters
+    ----------
+    context : MethodContext
+        Policy whose model states the rules, feedback and run.
+    contrasts : sequence of Contrast
+        Changes that go with words of the requests.
+    edits : sequence of EditedAnswer
+        Edits to which the contrasts refer.
+    groups : int, default 5
+        Maximum number of groups of examples for each contrast.
+    seed : int, default 31
+        Seed within the run.
+    """
+    triples = [
+        (number, triple) for number, one in enumerate(contrasts) for triple in _triples(one, groups)
+    ]
     replies = await induce_rules(
-        context,
-        [[edits[index].example for index in group] for _, group in groups],
-        seed=_RULE_SEED,
+        context, [[edits[index].example for index in triple] for _, triple in triples], seed=seed
     )
-    votes: list[Counter[str]] = [Counter() for _ in contrasts]
-    for (number, _), reply in zip(groups, replies, strict=True):
+    counts: list[Counter[str]] = [Counter() for _ in contrasts]
+    for (number, _), reply in zip(triples, replies, strict=True):
         if reply is not None:
-            votes[number][reply] += 1
-    return [[rule for rule, _ in counts.most_common()] for counts in votes]
+            counts[number][reply] += 1
+    return counts
 
 
 def select_contrasts(
@@ -205,14 +227,13 @@ def select_contrasts(
     return results
 
 
-def _triples(contrast: Contrast) -> list[list[int]]:
+def _triples(contrast: Contrast, count: int) -> list[list[int]]:
     """Return groups of two edits inside and one outside, without repeating an edit soon."""
     inside, outside = contrast.inside, contrast.outside
-    groups = []
-    for turn in range(min(_TRIPLES, len(inside) // 2)):
-        pair = [*inside[2 * turn : 2 * turn + 2]]
-        groups.append([*pair, *outside[turn : turn + 1]])
-    return groups
+    return [
+        [*inside[2 * turn : 2 * turn + 2], *outside[turn : turn + 1]]
+        for turn in range(min(count, len(inside) // 2))
+    ]
 
 
 def rule_lesson(

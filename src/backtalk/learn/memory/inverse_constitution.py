@@ -18,8 +18,7 @@ from backtalk.learn.lazy_modules import np
 from backtalk.learn.memory.agreement import cluster_texts
 from backtalk.learn.memory.collecting import Collection
 from backtalk.learn.memory.contexts import EditedAnswer, find_contrasts
-from backtalk.learn.memory.droc import select_contrasts
-from backtalk.learn.memory.induction import Example, induce_rules
+from backtalk.learn.memory.droc import select_contrasts, state_rules
 from backtalk.learn.memory.lesson import Lesson, make_lesson
 from backtalk.learn.memory.option_types import Count, RecallLimit, Share, Withhold
 from backtalk.learn.memory.options import RecallOptions
@@ -43,7 +42,7 @@ PAPER = Paper(
     2024,
     "https://arxiv.org/abs/2406.06560",
 )
-_MAX_CONTRASTS = 12
+_MAX_CONTRASTS, _GROUPS, _MAX_PROPOSALS = 12, 3, 12
 _PROPOSAL_SEED, _VOTE_SEED = 41, 42
 
 
@@ -103,7 +102,8 @@ async def inverse_constitution(
     cluster them, let each vote on pairs, and keep those that vote right most often. Principles are
     proposed by a program, from traits of the answers that can be counted, and by the policy's
     model, from pairs whose chosen answers share words that the rejected ones lack. The first vote
-    without a call, the others by a call for each tested pair.
+    without a call. The others vote by the model: for the answer that the principle makes more
+    likely, if the model computes log-probabilities, else by a question for each tested pair.
 
     Parameters
     ----------
@@ -230,12 +230,11 @@ async def propose_principles(
         EditedAnswer(pair.prompt, pair.rejected, pair.chosen, _NO_FEEDBACK) for pair in pairs
     ]
     contrasts = select_contrasts(find_contrasts(answers), min_support=2, max_p=0.2)
-    groups: list[list[Example]] = [
-        [answers[i].example for i in (*one.inside[:2], *one.outside[:1])]
-        for one in contrasts[:_MAX_CONTRASTS]
-    ]
-    replies = await induce_rules(context, groups, seed=_PROPOSAL_SEED)
-    texts = list(Counter(reply for reply in replies if reply is not None))
+    stated = await state_rules(
+        context, contrasts[:_MAX_CONTRASTS], answers, groups=_GROUPS, seed=_PROPOSAL_SEED
+    )
+    counts = sum(stated, Counter())
+    texts = [text for text, _ in counts.most_common(_MAX_PROPOSALS)]
     if not texts:
         return []
     clusters = await cluster_texts(texts, get_embedder(embedder, texts), min_similarity=0.9)

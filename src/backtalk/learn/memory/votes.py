@@ -12,10 +12,10 @@ from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import Pair
 from backtalk.learn.context import MethodContext
 from backtalk.learn.lazy_modules import np
-from backtalk.learn.memory.induction import sandbox_world
+from backtalk.learn.log_likelihood import log_likelihoods
 from backtalk.learn.memory.traits import TRAITS, Trait
 from backtalk.memory.requests import request_text
-from backtalk.models import Request, Sampling
+from backtalk.models import Request, Sampling, Scorer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,6 +25,8 @@ _QUESTION = (
     "Principle: {principle}\n\nRequest:\n{request}\n\nAnswer A:\n{a}\n\nAnswer B:\n{b}\n\n"
     "Which answer follows the principle better? Reply with A, B or neither."
 )
+MIN_CHANGE = 0.7
+"""Smallest change of the log-odds of two answers, in nats, that counts as a vote: odds of two."""
 _LETTER = re.compile(r"\b([AB])\b")
 
 Votes: TypeAlias = "NDArray[np.int8]"
@@ -74,9 +76,11 @@ def trait_votes(principles: Sequence[Principle], pairs: Sequence[Pair]) -> Votes
 async def model_votes(
     context: MethodContext, principles: Sequence[Principle], pairs: Sequence[Pair], *, seed: int
 ) -> Votes:
-    """Return the votes of a model that compares the answers of each pair under each principle.
+    """Return the votes of a model on the answers of each pair under each principle.
 
-    The order of the answers alternates, so that a bias to one place cancels out.
+    A model that computes log-probabilities votes for the answer that the principle in its prompt
+    makes more likely, relative to the other one. Other models are asked which answer follows the
+    principle better.
 
     Parameters
     ----------
@@ -89,26 +93,50 @@ async def model_votes(
     seed : int
         Seed within the run.
     """
-    from backtalk.worlds.skills import comparison_prompt, parse_verdict  # noqa: PLC0415 - slow to import
-
-    votes: Votes = np.zeros((len(principles), len(pairs)), dtype=np.int8)
     if not principles or not pairs:
-        return votes
-    world = sandbox_world(context.policy)
+        return np.zeros((len(principles), len(pairs)), dtype=np.int8)
+    model = context.model()
+    if isinstance(model, Scorer):
+        return await _likelihood_votes(model, context, principles, pairs)
+    return await _comparison_votes(context, principles, pairs, seed=seed)
+
+
+async def _likelihood_votes(
+    model: Scorer, context: MethodContext, principles: Sequence[Principle], pairs: Sequence[Pair]
+) -> Votes:
+    """Return the sign of the change in the log-odds of each chosen answer, 0 if it is small."""
+    policy = context.policy
+    remembered = [[], *([principle.text] for principle in principles)]
+    texts = [
+        (policy.messages(pair.prompt, remembered=words), text)
+        for words in remembered
+        for pair in pairs
+        for text in (pair.chosen, pair.rejected)
+    ]
+    with context.run.task("testing principles", len(texts)):
+        scores = await log_likelihoods(model, texts)
+    values = np.array([np.nan if one is None else one for one in scores])
+    values = values.reshape(len(remembered), len(pairs), 2)
+    log_odds = values[..., 0] - values[..., 1]
+    change = np.nan_to_num(log_odds[1:] - log_odds[0])
+    votes: Votes = (np.sign(change) * (np.abs(change) >= MIN_CHANGE)).astype(np.int8)
+    return votes
+
+
+async def _comparison_votes(
+    context: MethodContext, principles: Sequence[Principle], pairs: Sequence[Pair], *, seed: int
+) -> Votes:
+    """Return which answer a model names; the order alternates, so that its bias cancels out."""
+    votes: Votes = np.zeros((len(principles), len(pairs)), dtype=np.int8)
     requests, places = [], []
     for row, principle in enumerate(principles):
         for column, pair in enumerate(pairs):
             swapped = (row + column) % 2 == 1
             a, b = (pair.rejected, pair.chosen) if swapped else (pair.chosen, pair.rejected)
-            prompt = (
-                _question(principle.text, pair, a, b)
-                if world is None
-                else comparison_prompt((Message.system(principle.text), *pair.prompt), a, b)
-            )
             requests.append(
                 Request(
-                    messages=prompt,
-                    sampling=Sampling(max_tokens=8 if world is None else 96, temperature=0),
+                    messages=_question(principle.text, pair, a, b),
+                    sampling=Sampling(max_tokens=8, temperature=0),
                     seed=context.run.seed * 1_000 + seed,
                 )
             )
@@ -116,8 +144,7 @@ async def model_votes(
     with context.run.task("testing principles", len(requests)):
         replies = await context.model().generate(requests)
     for (row, column, sign), reply in zip(places, replies, strict=True):
-        letter = _letter(reply.text) if world is None else parse_verdict(reply.text)
-        votes[row, column] = sign * {"a": 1, "b": -1}.get(letter or "", 0)
+        votes[row, column] = sign * {"a": 1, "b": -1}.get(_letter(reply.text) or "", 0)
     return votes
 
 

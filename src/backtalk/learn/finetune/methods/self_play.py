@@ -15,7 +15,6 @@ from typing import Literal
 from backtalk.errors import BacktalkError
 from backtalk.feedback import Interaction
 from backtalk.feedback.case import prompt_key
-from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import Pair
 from backtalk.learn.context import MethodContext
 from backtalk.learn.finetune.encoding import Encoder, ResponseText
@@ -24,10 +23,10 @@ from backtalk.learn.finetune.option_types import Count, Fraction, NonNegative, P
 from backtalk.learn.finetune.registration import training_method
 from backtalk.learn.finetune.tree_builders import drop_none, pair_trees
 from backtalk.learn.finetune.trees import PromptTree, ResponseTokens
-from backtalk.learn.lazy_modules import np
+from backtalk.learn.log_likelihood import log_likelihoods
 from backtalk.learn.method import OnlineDefaults, Paper
 from backtalk.learn.requirements import FeedbackRequirement
-from backtalk.models import ContextTooLong, Scorer
+from backtalk.models import Scorer
 from backtalk.policy import Policy
 
 ResponseKey = tuple[str, str]
@@ -430,7 +429,7 @@ async def base_margins(
         for text in (pair.chosen, pair.rejected)
     }
     with context.run.task("asking the base", len(requests)):
-        scores = await _log_probabilities(model, list(requests.values()))
+        scores = await log_likelihoods(model, list(requests.values()))
     log_probabilities = dict(zip(requests, scores, strict=True))
 
     def margin(pair: Pair) -> Mapping[str, float]:
@@ -442,20 +441,6 @@ async def base_margins(
         return {} if chosen is None or rejected is None else {"base_margin": chosen - rejected}
 
     return margin
-
-
-async def _log_probabilities(
-    model: Scorer, texts: Sequence[tuple[Prompt, str]]
-) -> list[float | None]:
-    """Return the log-probability of each response in nats; ``None`` where it is too long."""
-    try:
-        return [float(np.sum(values)) for values in await model.score(texts)]
-    except ContextTooLong:
-        if len(texts) == 1:
-            return [None]
-        half = len(texts) // 2
-        first = await _log_probabilities(model, texts[:half])
-        return [*first, *await _log_probabilities(model, texts[half:])]
 
 
 async def _proximal_step(
