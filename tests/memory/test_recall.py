@@ -274,6 +274,10 @@ INVITATION = "Write a short invitation to the garden party for {} on {}."
     ("words", "name", "day", "shown"),
     [
         ("Leave out the weather.", "Cleo", "Friday", True),
+        ("Write at most 50 words.", "Cleo", "Friday", True),
+        ("about “57”: The number of guests is 58.", "Cleo", "Friday", False),
+        ("Write “58 guests” instead of “57 guests”.", "Cleo", "Friday", False),
+        ("Write “58 guests” instead of “57 guests”.", "Ada", "Monday", True),
         ("about “Hi”: Begin with Dear.", "Cleo", "Friday", True),
         ("about “Hi”: Begin with Dear Ada.", "Cleo", "Friday", False),
         ("Write “Monday” instead of “Tuesday”.", "Cleo", "Friday", False),

@@ -36,12 +36,17 @@ def advice(text: str) -> str:
     return words[match.end() :] if match else words
 
 
+_SINGLE_VALUE = re.compile(r"“[^”]*\d[^”]*”|\d(?=\W*$|[.,;!?]*\s+[A-Z])", re.MULTILINE)
+"""Numbers that are quoted or end a sentence: values of one answer, unlike "at most 50 words"."""
+
+
 def is_about(entry: MemoryEntry, request: str) -> bool:
     """Return true unless an entry corrects what only another request has.
 
     A correction that repeats words of its own request, such as a name, a number or a date, is about
-    requests with the same words. One that says nothing of its request, such as "Leave out the
-    weather", is about all requests in its scope.
+    requests with the same words. One that states a value, such as "The answer is 58", is about its
+    own request. One that says nothing of the kind, such as "Leave out the weather", is about all
+    requests in its scope.
 
     >>> from backtalk.feedback import Scope
     >>> scope = Scope(inside=("Invite Ada on Monday.",))
@@ -52,6 +57,8 @@ def is_about(entry: MemoryEntry, request: str) -> bool:
     inside = entry.scope.inside
     if entry.kind != "correction" or not inside or request in inside:
         return True
-    words = {*content_words(advice(entry.text))}
-    own = set.intersection(*({*content_words(text)} for text in inside))
-    return words & own <= {*content_words(request)}
+    text = advice(entry.text)
+    words = {*content_words(text)}
+    own = set.intersection(*({*content_words(one)} for one in inside))
+    has_value = _SINGLE_VALUE.search(text) is not None
+    return not has_value and words & own <= {*content_words(request)}
