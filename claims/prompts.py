@@ -32,20 +32,6 @@ def ape(seed: int) -> Mapping[str, float]:
 
 
 @claim(
-    system="TextGrad",
-    paper="Yuksekgonul et al. (2024), TextGrad: automatic 'differentiation' via text, table 3",
-    method="textgrad",
-    world="lists",
-    says="A prompt that is revised by criticism of batches of its answers gets better answers.",
-    expected=[above("gain", "utility: TextGrad less no instruction", "accuracy 0.78 to 0.92")],
-)
-def textgrad(seed: int) -> Mapping[str, float]:
-    """Revise the prompt by critiques and edits of people who have two rules."""
-    with open_trial("lists", seed) as trial:
-        return {"gain": gain(trial, "textgrad", "critique", "edit")}
-
-
-@claim(
     system="PROMST",
     paper="Chen et al. (2024), PRompt Optimization in Multi-Step Tasks, table 1",
     method="promst",

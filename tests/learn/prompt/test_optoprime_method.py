@@ -69,5 +69,6 @@ def test_tool_descriptions_are_parameters_and_their_names_stay() -> None:
 
 @pytest.mark.parametrize("values", [{}, {"instruction": " Answer. "}])
 def test_values_that_change_nothing_are_no_proposal(values: dict[str, Any]) -> None:
-    proposals, _ = propose(suggest(**values))
+    proposals, asked = propose(*3 * [suggest(**values)])
     assert proposals == []
+    assert len(asked) == 3, "further batches are tried"

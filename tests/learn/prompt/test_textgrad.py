@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from backtalk.errors import BacktalkError
-from backtalk.feedback import prompt_text
+from backtalk.feedback import as_prompt, prompt_text
+from backtalk.feedback.interaction import Prompt
 from backtalk.learn.prompt.textgrad import Graph, TextualGradientDescent, Variable
 from backtalk.models.fakes import FunctionModel
 from backtalk.models.protocol import Request
@@ -64,6 +67,28 @@ def test_momentum_shows_the_gradients_of_earlier_steps(momentum: int, seen: bool
         run_sync(optimiser.step())
     assert "Be kind." in asked[1]
     assert ("Be brief." in asked[1]) == seen
+
+
+def test_the_words_of_a_revision_can_be_others() -> None:
+    asked: list[str] = []
+    draft = Variable("Draft.", "answer", trainable=True)
+    draft.gradients.append("Too short.")
+
+    def words(parameter: Variable, past: Sequence[tuple[str, list[str]]]) -> Prompt:
+        return as_prompt(f"Revise {parameter.value} by {parameter.gradients}")
+
+    run_sync(TextualGradientDescent([draft], make_model(asked), make_request=words).step())
+    assert asked == ["Revise Draft. by ['Too short.']"]
+    assert draft.value == "reply 1"
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_a_variable_may_have_many_ancestors(width: int) -> None:
+    last = parameter = Variable("p", "parameter", trainable=True)
+    for _ in range(2_000):
+        last = Variable("v", "value", predecessors=(last,) * width)
+    assert last.needs_gradient
+    assert not parameter.gradients
 
 
 def test_a_loss_without_a_parameter_has_no_gradient() -> None:

@@ -26,7 +26,7 @@ Yuksekgonul et al. (2024), "TextGrad: Automatic 'differentiation' via text".
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from backtalk.errors import BacktalkError
@@ -139,6 +139,12 @@ class Graph:
             target.gradients.append(await _ask(self._critic, request, self._sampling))
 
 
+Past = Sequence[tuple[str, list[str]]]
+"""Earlier texts of a parameter, each with its gradients, the latest last."""
+MakeRequest = Callable[[Variable, Past], Prompt]
+"""Function from a parameter with its gradients, and its past, to the request for a revision."""
+
+
 class TextualGradientDescent:
     """Optimiser that lets a model revise parameters by their gradients.
 
@@ -156,6 +162,9 @@ class TextualGradientDescent:
         Number of earlier steps whose gradients are read.
     constraints : sequence of str, default ()
         Conditions that each new text has to meet, in words.
+    make_request : MakeRequest, optional
+        Function that words the request for a revision, for a model that follows other words than
+        those of this module.
     sampling : Sampling, optional
         Sampling parameters.
 
@@ -172,6 +181,7 @@ class TextualGradientDescent:
         *,
         momentum: int = 0,
         constraints: Sequence[str] = (),
+        make_request: MakeRequest | None = None,
         sampling: Sampling | None = None,
     ) -> None:
         fixed = [one.role for one in parameters if not one.trainable]
@@ -182,6 +192,7 @@ class TextualGradientDescent:
         self.parameters = list(parameters)
         self._model = model
         self._constraints = list(constraints)
+        self._make_request = make_request or self._request
         self._sampling = sampling or Sampling(max_tokens=500)
         self._past: dict[int, deque[tuple[str, list[str]]]] = {
             id(one): deque(maxlen=momentum) for one in parameters
@@ -193,7 +204,7 @@ class TextualGradientDescent:
             if not parameter.gradients:
                 continue
             past = self._past[id(parameter)]
-            reply = await _ask(self._model, self._request(parameter, past), self._sampling)
+            reply = await _ask(self._model, self._make_request(parameter, past), self._sampling)
             past.append((parameter.value, parameter.gradients))
             parameter.value = parse_instruction(reply) or parameter.value
             parameter.gradients = []
@@ -203,7 +214,7 @@ class TextualGradientDescent:
         for parameter in self.parameters:
             parameter.gradients = []
 
-    def _request(self, parameter: Variable, past: Sequence[tuple[str, list[str]]]) -> Prompt:
+    def _request(self, parameter: Variable, past: Past) -> Prompt:
         return user_request(
             f"A text has the role: {parameter.role}. The text:\n{parameter.value}",
             *(

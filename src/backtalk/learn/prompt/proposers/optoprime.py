@@ -15,6 +15,7 @@ from backtalk.learn.prompt.examples import draw
 from backtalk.learn.prompt.meta_prompts import quote_feedback
 from backtalk.learn.prompt.proposers.inner_scores import known_candidates, next_seed
 from backtalk.learn.prompt.proposers.protegi import review
+from backtalk.learn.prompt.proposers.textgrad import MAX_BATCHES
 from backtalk.learn.prompt.protocol import PromptCandidate, SearchState, TextFeedback
 from backtalk.learn.prompt.trace import Node, traced
 from backtalk.learn.prompt.trace.pseudo_program import pseudo_program
@@ -71,7 +72,18 @@ class OptoPrimeProposer:
         self._memory: deque[tuple[PromptCandidate, list[TextFeedback]]] = deque(maxlen=memory_size)
 
     async def propose(self, state: SearchState, count: int) -> list[PromptCandidate]:
-        """Return the prompts with the suggested values."""
+        """Return the prompts with the suggested values.
+
+        Without a new one, further batches are read.
+        """
+        for _ in range(MAX_BATCHES):
+            named = [replace(one, proposer=self.name) for one in await self._step(state, count)]
+            if new := new_only(named, known_candidates(state)):
+                return new[:count]
+        return []
+
+    async def _step(self, state: SearchState, count: int) -> list[PromptCandidate]:
+        """Return the prompts with the values that a new batch suggests."""
         candidate = state.best.candidate
         batch = await review(state, state.best, (), self._batch_size)
         memory = list(self._memory)
@@ -87,14 +99,27 @@ class OptoPrimeProposer:
                 self._writer, candidate, slots, memory, count=count, seed=next_seed(state)
             )
         else:
-            items = [item for _, earlier in memory for item in earlier] + batch
-            texts = [item.text for item in items if item.text]
-            proposals = await self._writer.revise(
-                candidate, texts, items, count=2 * count, seed=next_seed(state)
-            )
+            proposals = await self._revise(candidate, batch, memory, state, count)
         self._memory.append((candidate, batch))
-        named = [replace(one, proposer=self.name) for one in proposals]
-        return new_only(named, known_candidates(state))[:count]
+        return proposals
+
+    async def _revise(
+        self,
+        candidate: PromptCandidate,
+        batch: Sequence[TextFeedback],
+        memory: Sequence[tuple[PromptCandidate, Sequence[TextFeedback]]],
+        state: SearchState,
+        count: int,
+    ) -> list[PromptCandidate]:
+        """Return revisions by the batch alone, and by the batch with the memory."""
+        earlier = [item for _, items in memory for item in items]
+        revised: list[PromptCandidate] = []
+        for items in (list(batch), [*earlier, *batch]):
+            texts = [item.text for item in items if item.text]
+            revised += await self._writer.revise(
+                candidate, texts, items, count=count, seed=next_seed(state)
+            )
+        return revised
 
     async def _suggest(
         self,
@@ -123,7 +148,7 @@ class OptoPrimeProposer:
             try:
                 values = parse_suggestion(reply, program.parameters).values
             except BacktalkError as error:
-                wrong.append(correction_request(request, reply, error))
+                wrong.append(correction_request(request, reply, error, allowed=program.parameters))
             else:
                 results.append(with_values(candidate, values))
         for reply in await writer.ask(wrong, seed=seed, max_tokens=MAX_REPLY_TOKENS):

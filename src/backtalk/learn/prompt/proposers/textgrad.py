@@ -12,12 +12,16 @@ from backtalk.learn.prompt.proposers.protegi import review
 from backtalk.learn.prompt.protocol import PromptCandidate, SearchState, TextFeedback
 from backtalk.learn.prompt.writer import PromptWriter
 
+MAX_BATCHES = 3
+"""Maximum number of batches of a round until there is a new prompt."""
+
 
 class TextGradProposer:
     """Proposer that revises the leading prompt by the gradients of a batch and of earlier ones.
 
     One parameter, the prompt; the losses are what is said about a batch of its answers. With
-    momentum, the batches of the last steps count as well: their criticisms and better answers.
+    momentum, the batches of the last steps count as well in half of the revisions: their criticisms
+    and better answers. They are about earlier prompts, so that the other half leaves them out.
 
     Yuksekgonul et al. (2024), "TextGrad: Automatic 'differentiation' via text", sections 2 and 3.
     For graphs with more than one call see :mod:`backtalk.learn.prompt.textgrad`.
@@ -50,19 +54,31 @@ class TextGradProposer:
         self._past: deque[tuple[str, list[TextFeedback]]] = deque(maxlen=momentum)
 
     async def propose(self, state: SearchState, count: int) -> list[PromptCandidate]:
-        """Return revisions of the prompt that leads, each by another sample of the writer."""
-        trial = state.best
-        batch = await review(state, trial, self._reviewed, self._batch_size)
-        (critique,) = await self._writer.criticise(trial.candidate, [batch], seed=next_seed(state))
-        critiques = [*(text for text, _ in self._past), critique]
-        together = [item for _, items in self._past for item in items] + batch
-        revised = await self._writer.revise(
-            trial.candidate,
-            [text for text in critiques if text],
-            together,
-            count=2 * count,
-            seed=next_seed(state),
-        )
+        """Return revisions of the prompt that leads, each by another sample of the writer.
+
+        Without a new one, further batches are read.
+        """
+        for _ in range(MAX_BATCHES):
+            named = [replace(one, proposer=self.name) for one in await self._step(state, count)]
+            if new := new_only(named, known_candidates(state)):
+                return new[:count]
+        return []
+
+    async def _step(self, state: SearchState, count: int) -> list[PromptCandidate]:
+        """Return revisions by a new batch, and by this one with those of the last steps."""
+        candidate = state.best.candidate
+        batch = await review(state, state.best, self._reviewed, self._batch_size)
+        (critique,) = await self._writer.criticise(candidate, [batch], seed=next_seed(state))
+        past = list(self._past)
         self._past.append((critique, batch))
-        named = [replace(candidate, proposer=self.name) for candidate in revised]
-        return new_only(named, known_candidates(state))[:count]
+        steps = [[(critique, batch)], [*past, (critique, batch)]][: 2 if past else 1]
+        revised: list[PromptCandidate] = []
+        for step in steps:
+            revised += await self._writer.revise(
+                candidate,
+                [text for text, _ in step if text],
+                [item for _, items in step for item in items],
+                count=2 * count // len(steps),
+                seed=next_seed(state),
+            )
+        return revised

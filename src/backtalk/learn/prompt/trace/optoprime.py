@@ -212,7 +212,7 @@ class OptoPrime:
                 return parse_suggestion(completion.text, allowed), rejected
             except BacktalkError as error:
                 rejected.append(str(error))
-                messages = correction_request(messages, completion.text, error)
+                messages = correction_request(messages, completion.text, error, allowed=allowed)
         return Suggestion(), rejected
 
     def _attempt(self, program: PseudoProgram) -> Attempt:

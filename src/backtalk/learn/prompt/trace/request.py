@@ -23,11 +23,6 @@ _GUIDE = """The sections describe a program that ran.
 #Inputs: values that you cannot change. #Others: intermediate results. #Outputs: results.
 #Feedback: words about the outputs, or the exception that ended the program.
 #Memory: earlier values of the variables, with the feedback that followed."""
-_REPLY = (
-    'Reply with one JSON object: {"reasoning": "which variables caused the feedback, and how to '
-    'change them", "suggestion": {"name of a variable": new value}}. Leave out variables that '
-    "should stay."
-)
 
 
 class Attempt(Record):
@@ -69,11 +64,22 @@ def suggestion_request(
         program.text if show_trace else program.text_without_trace,
         f"#Memory\n{earlier}" if earlier else "",
         f"Do not change: {', '.join(fixed)}." if fixed else "",
-        _REPLY,
+        _reply_format(allowed),
     )
 
 
-def correction_request(request: Prompt, reply: str, error: Exception) -> Prompt:
+def _reply_format(allowed: Mapping[str, Node]) -> str:
+    values = ", ".join(f'"{name}": new value' for name in allowed)
+    return (
+        "Reply with one JSON object. First reason about which variables caused the feedback, and "
+        f'how to change them:\n{{"reasoning": "text", "suggestion": {{{values}}}}}\n'
+        "Leave out variables that should stay."
+    )
+
+
+def correction_request(
+    request: Prompt, reply: str, error: Exception, *, allowed: Mapping[str, Node]
+) -> Prompt:
     """Return a request that sends a wrong reply back.
 
     Parameters
@@ -84,9 +90,11 @@ def correction_request(request: Prompt, reply: str, error: Exception) -> Prompt:
         Reply of the model.
     error : Exception
         Reason why it is wrong.
+    allowed : Mapping[str, Node]
+        Parameters that may change, by name.
     """
     return (
         *request,
         Message.assistant(shorten(reply) or "(empty)"),
-        Message.user(f"The reply is wrong: {error}. {_REPLY}"),
+        Message.user(f"The reply is wrong: {error}. {_reply_format(allowed)}"),
     )
