@@ -5,7 +5,15 @@ import json
 import pytest
 
 from backtalk.cli import main
-from backtalk.feedback import Annotator, Critique, Interaction
+from backtalk.feedback import (
+    Annotator,
+    Critique,
+    Interaction,
+    Label,
+    MemoryUse,
+    Response,
+    as_prompt,
+)
 from backtalk.memory import Memory, MemoryEntry
 from backtalk.store import Store
 
@@ -123,3 +131,34 @@ def test_errors_name_the_mend(run, arguments, part):
     run("add", "Be kind.")
     code, captured = run(*arguments)
     assert (code, part in captured.err) == (1, True), captured.err
+
+
+def test_harmful_entries_are_retired_and_can_be_brought_back(run, tmp_path):
+    run("add", "Answer in rhymes.")
+    (id_,) = ids(run)
+    with Store(tmp_path / "backtalk.db") as store:
+        for number in range(120):
+            shown, user = number % 2 == 0, f"u{number}"
+            use = MemoryUse(entry=id_, shown=shown, propensity=0.5)
+            interaction = Interaction(
+                id=f"i{number}",
+                prompt=as_prompt("Hello"),
+                responses=(Response(id="0", text="x", memory=(use,)),),
+                user=user,
+            )
+            by = Annotator.human(user)
+            judgement = Label(
+                interaction=interaction.id, annotator=by, response="0", good=not shown
+            )
+            store.add(interaction, judgement)
+    code, captured = run("retire", "--dry-run")
+    assert (code, "Answer in rhymes." in captured.out) == (0, True)
+    assert "Nothing was changed." in captured.err
+    assert ids(run) == [id_]
+    (retired,) = json.loads(run("retire", "--json")[1].out)
+    assert retired["id"] == id_
+    assert retired["high"] < 0
+    assert (ids(run), ids(run, "--state", "retired")) == ([], [id_])
+    assert "No entry is shown to be harmful." in run("retire")[1].err
+    run("undo", "--entry", id_)
+    assert ids(run) == [id_]

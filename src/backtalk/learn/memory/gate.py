@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import JsonValue
@@ -39,16 +39,19 @@ PAPER = Paper(
 )
 WISH = "elicited wish"
 """Key of the metadata of a response that was written under a wish."""
+AS_IT_IS = ""
+"""Wish of an answer that was written under none."""
 MIN_CONFIDENCE = 0.6
 """Probability of a wish from which on it is remembered."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """Two answers to a request, each written under one of two contrary wishes."""
+    """Two answers to a request, each written under one of two contrary wishes or under none."""
 
     prompt: Prompt
     wishes: tuple[str, str]
+    """Wish of each answer; empty for none."""
     answers: tuple[str, str]
 
     def interaction(self) -> Interaction:
@@ -86,10 +89,11 @@ async def gate(
     """Ask people for their wishes by edge cases, and remember what they answer.
 
     GATE, Li et al. (2023), with generated edge cases. For the wishes that the preferences so far
-    tell least about, the policy answers a request of the store under the wish and under its
-    contrary. Both answers are stored as one interaction, which people compare in the inbox like any
-    other. Run again, the method reads their answers: a wish that they prefer becomes an
-    instruction, and the next most uncertain wishes are asked about.
+    tell least about, the policy answers a request of the store under the wish, under its contrary
+    and under neither. Two of these answers that differ as the wish says are stored as one
+    interaction, which people compare in the inbox like any other; where the policy can show no
+    difference, it asks about the next wish. Run again, the method reads their answers: a wish that
+    they prefer becomes an instruction, and the next most uncertain wishes are asked about.
 
     Parameters
     ----------
@@ -118,7 +122,7 @@ async def gate(
         [pair for pair in feedback.views(Pair) if has_lesson(pair)],
         known=_known(memory_of(policy, feedback, memory_name), feedback, lessons),
     )
-    asked_about = await make_questions(context, traits[:questions])
+    asked_about = await make_questions(context, traits, questions)
     for question in asked_about:
         feedback.store.add(question.interaction())
     notes: dict[str, JsonValue] = {"questions for the inbox": len(asked_about)}
@@ -150,8 +154,8 @@ def elicited(collection: Collection) -> list[Lesson]:
         total = sum(sign for _, sign in answers)
         agreed = [item for item, sign in answers if sign * total > 0]
         confidence = (len(agreed) + 1) / (len(answers) + 2)
-        if total and confidence >= MIN_CONFIDENCE:
-            text = first if total > 0 else second
+        text = first if total > 0 else second
+        if total and text != AS_IT_IS and confidence >= MIN_CONFIDENCE:
             lessons.append(make_lesson("instruction", text, agreed, confidence=confidence))
     return lessons
 
@@ -179,37 +183,61 @@ def uncertain_traits(pairs: Sequence[Pair], *, known: frozenset[str]) -> list[Tr
     return [trait for _, trait in sorted(results, key=lambda pair: -pair[0])]
 
 
-async def make_questions(context: MethodContext, traits: Sequence[Trait]) -> list[Question]:
-    """Return a question for each trait whose two wishes lead to different answers.
+async def make_questions(
+    context: MethodContext, traits: Sequence[Trait], count: int
+) -> list[Question]:
+    """Return questions about the first traits of which the policy can show the difference.
 
     Parameters
     ----------
     context : MethodContext
         Policy that answers, feedback and run.
     traits : sequence of Trait
-        Traits to ask about.
+        Traits to ask about, the most uncertain first.
+    count : int
+        Maximum number of questions.
     """
+    questions: list[Question] = []
     prompts = context.prompts()
     rng = np.random.default_rng([context.run.seed, 101])
-    chosen = [prompts[int(rng.integers(len(prompts)))] for _ in traits]
+    remaining = list(traits)
+    while remaining and len(questions) < count:
+        batch = remaining[: count - len(questions)]
+        remaining = remaining[len(batch) :]
+        chosen = [prompts[int(rng.integers(len(prompts)))] for _ in batch]
+        cases = await _answer(context, batch, chosen)
+        asked = (_question(*case) for case in zip(batch, chosen, cases, strict=True))
+        questions += [question for question in asked if question is not None]
+    return questions
+
+
+async def _answer(
+    context: MethodContext, traits: Sequence[Trait], prompts: Sequence[Prompt]
+) -> list[dict[str, str]]:
+    """Return the answer to each prompt by the wish under which it was written."""
+    wishes = [(trait.more, trait.less, AS_IT_IS) for trait in traits]
     requests = [
         Request(
-            messages=context.policy.messages(prompt, remembered=[wish]),
+            messages=context.policy.messages(prompt, remembered=[wish] if wish else []),
             sampling=context.policy.decoder.base_sampling,
             seed=context.run.seed * 1_000 + 101,
         )
-        for prompt, trait in zip(chosen, traits, strict=True)
-        for wish in (trait.more, trait.less)
+        for prompt, contrary in zip(prompts, wishes, strict=True)
+        for wish in contrary
     ]
-    if not requests:
-        return []
     with context.run.task("writing edge cases", len(requests)):
-        texts = [reply.text for reply in await context.model().generate(requests)]
-    questions = [
-        Question(prompt, (trait.more, trait.less), (texts[2 * n], texts[2 * n + 1]))
-        for n, (prompt, trait) in enumerate(zip(chosen, traits, strict=True))
-    ]
-    return [question for question in questions if question.answers[0] != question.answers[1]]
+        replies = await context.model().generate(requests)
+    texts = iter(reply.text for reply in replies)
+    return [{wish: next(texts) for wish in contrary} for contrary in wishes]
+
+
+def _question(trait: Trait, prompt: Prompt, answers: Mapping[str, str]) -> Question | None:
+    """Return two answers that differ in a trait as their wishes say; ``None`` without any."""
+    for wishes in ((trait.more, trait.less), (trait.more, AS_IT_IS), (AS_IT_IS, trait.less)):
+        more, less = (answers[wish] for wish in wishes)
+        if trait.direction(less, more) == 1:
+            return Question(prompt, wishes, (more, less))
+    return None
 
 
 def _known(memory: Memory, feedback: TrainingSet, lessons: Sequence[Lesson]) -> frozenset[str]:
