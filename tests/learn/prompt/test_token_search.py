@@ -236,3 +236,25 @@ def test_a_small_model_of_a_world_finds_a_rule_by_gradients(tmp_path):
 def test_the_methods_say_what_they_need():
     assert any("gradients" in one for one in get_method("greater").describe().requires)
     assert not any("local" in one for one in get_method("greaterprompt").describe().requires)
+
+
+def test_answers_that_do_not_fit_into_the_context_window_are_left_out(model, tmp_path):
+    from backtalk.learn.context import MethodContext
+    from backtalk.learn.prompt.proposers.greater import GreaterProposer
+    from backtalk.learn.training_set import TrainingSet
+    from backtalk.run import Run
+
+    long = "Zq x! " * 30
+    writer = InstructionWriter(FunctionModel(_answer, name="writer"))
+    policy = Policy(model=LocalSpec(model=model.name))
+    with Store(tmp_path / "s.db") as store, Run() as run:
+        state = make_state()
+        state.context = MethodContext(policy, TrainingSet(store), run)
+        settings = TokenSearchSettings(max_length=2)
+        proposer = GreaterProposer(writer, [*EXAMPLES, (QUESTION, long)], settings)
+        assert [answer for _, answer in proposer._examples(state, model)] != []
+        assert long not in [answer for _, answer in proposer._examples(state, model)]
+        proposer.demonstrations = [(QUESTION, long)]
+        with pytest.raises(BacktalkError, match="fits into the context window") as error:
+            asyncio.run(proposer.propose(state, 2))
+    assert "longer context window" in error.value.mend

@@ -61,7 +61,8 @@ def answer_loss(
     logits = output.logits[:, -longest - 1 : -1].float()
     targets, counts = pad_left(answers, logits.device)
     values = logits.gather(2, targets[:, :, None])[:, :, 0] - logits.logsumexp(dim=-1)
-    return -((values * counts).sum(dim=1) / counts.sum(dim=1)).mean()
+    loss: torch.Tensor = -((values * counts).sum(dim=1) / counts.sum(dim=1)).mean()
+    return loss
 
 
 def embedding_gradient(model: Any, rows: Sequence[AnswerTokens]) -> torch.Tensor:
@@ -84,7 +85,8 @@ def embedding_gradient(model: Any, rows: Sequence[AnswerTokens]) -> torch.Tensor
     loss = answer_loss(model, embeddings, mask, [row.answer for row in rows])
     (gradient,) = torch.autograd.grad(loss, embeddings)
     indices = [tokens.shape[1] - row.length + row.position for row in rows]
-    return gradient[range(len(rows)), indices].sum(dim=0)
+    total: torch.Tensor = gradient[list(range(len(rows))), indices].sum(dim=0)
+    return total
 
 
 def token_gradients(
@@ -114,5 +116,5 @@ def token_gradients(
     gradient = embedding_gradient(model, rows)
     embed = model.get_input_embeddings()
     with torch.no_grad():
-        vectors = embed(torch.tensor(list(candidates), device=model.device))
+        vectors: torch.Tensor = embed(torch.tensor(list(candidates), device=model.device))
     return (vectors.double() @ gradient.double()).cpu()

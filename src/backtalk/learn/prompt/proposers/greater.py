@@ -99,21 +99,53 @@ class GreaterProposer:
         from backtalk.learn.prompt.token_search.targets import Targets  # noqa: PLC0415 - torch
 
         model = local_model(state.context)
-        order = state.rng.permutation(len(self.demonstrations))[: self.batch_size]
         targets = Targets(
             state.context.model(),
             model.chat,
-            [self.demonstrations[i] for i in order],
+            self._examples(state, model),
             state.context.policy.decoder.base_sampling,
             reasoning=self.reasoning,
             extraction=self.extraction,
             seed=next_seed(state),
+            context_length=model.engine.context_length,
         )
         groups = draw_groups(self.demonstrations, self.writer.group_size, self.contexts, state.rng)
-        contexts: list[Prompt] = [self.writer.inference_chat(group) for group in groups]
+        chats = [self._context(model, group) for group in groups]
+        contexts = [chat for chat in chats if chat is not None]
+        if not (contexts and targets.examples):
+            raise BacktalkError(
+                f"No good answer fits into the context window of {model.name}, "
+                f"{model.engine.context_length} tokens, with its request and the prompt",
+                "Use a model with a longer context window, or feedback on shorter answers",
+            )
         return TokenSearch(
             model.engine, targets, contexts, self.settings, opening=self.writer.opening
         )
+
+    def _examples(self, state: SearchState, model: LocalModel) -> Examples:
+        """Return random good answers that fit into the context window after a longer prompt."""
+        base = state.best.candidate
+        prefix = base.template.render(base.system, ())
+        examples: list[tuple[Prompt, str]] = []
+        for index in state.rng.permutation(len(self.demonstrations)):
+            prompt, answer = self.demonstrations[index]
+            tokens = model.chat.conversation_tokens((*prefix, *prompt), answer)
+            if len(examples) < self.batch_size and self._fits(model, *tokens):
+                examples.append((prompt, answer))
+        return examples
+
+    def _context(self, model: LocalModel, group: Examples) -> Prompt | None:
+        """Return the request about as many examples as fit into the context window."""
+        for size in range(len(group), 0, -1):
+            chat = self.writer.inference_chat(group[:size])
+            if self._fits(model, model.chat.prompt_tokens(chat)):
+                return chat
+        return None
+
+    def _fits(self, model: LocalModel, *parts: Sequence[int]) -> bool:
+        limit = model.engine.context_length
+        room = 2 * self.settings.max_length
+        return limit is None or sum(map(len, parts)) + room <= limit
 
 
 def local_model(context: MethodContext) -> LocalModel:

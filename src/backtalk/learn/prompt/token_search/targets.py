@@ -33,6 +33,8 @@ class Targets:
         Text that leads from a response to the final answer.
     seed : int, default 0
         Seed of the requests.
+    context_length : int, optional
+        Maximum number of tokens of a conversation; ``None`` if there is no limit.
     """
 
     model: Model
@@ -42,6 +44,7 @@ class Targets:
     reasoning: Reasoning = "auto"
     extraction: str = EXTRACTION
     seed: int = 0
+    context_length: int | None = None
     _responses: dict[str, list[str]] = field(default_factory=dict, init=False)
 
     async def prefixes(self, line: PromptLine, text: str) -> list[str]:
@@ -97,14 +100,26 @@ class Targets:
     async def _respond(self, line: PromptLine, text: str) -> list[str]:
         key = line.filled(text).version
         if key not in self._responses:
-            sampling = self.sampling.model_copy(update={"temperature": 0.0})
-            requests = [
-                Request(messages=line.messages(text, prompt), sampling=sampling, seed=self.seed)
-                for prompt, _ in self.examples
-            ]
-            completions = await self.model.generate(requests)
+            completions = await self.model.generate(
+                [
+                    Request(
+                        messages=line.messages(text, prompt),
+                        sampling=self._sampling(line.messages(text, prompt), answer),
+                        seed=self.seed,
+                    )
+                    for prompt, answer in self.examples
+                ]
+            )
             self._responses[key] = [completion.text for completion in completions]
         return self._responses[key]
+
+    def _sampling(self, messages: Prompt, answer: str) -> Sampling:
+        """Return greedy sampling that leaves room for the answer in the context window."""
+        length = self.sampling.local_max_tokens
+        if self.context_length is not None:
+            prompt, tokens = self.encode(messages, f"\n{self.extraction} ", answer)
+            length = min(length, self.context_length - len(prompt) - len(tokens))
+        return self.sampling.model_copy(update={"temperature": 0.0, "max_tokens": max(length, 1)})
 
 
 def _without_last_line(text: str) -> str:
