@@ -44,3 +44,9 @@ PEERS = (
     Peer("TextGrad 0.1.8", "textgrad_run", ("textgrad==0.1.8",)),
     Peer("Trace 0.1.3.8, OptoPrime", "trace_run", ("trace-opt==0.1.3.8",)),
 )
+
+MEMORY_PEERS = (
+    Peer("mem0 2.2.1", "mem0_run", ("mem0ai==2.2.1",)),
+    Peer("langmem 0.0.30", "langmem_run", ("langmem==0.0.30", "langchain-openai==1.7.4")),
+)
+"""Memories of other projects."""
