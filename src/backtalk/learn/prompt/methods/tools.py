@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -239,13 +239,18 @@ def read_tools(path: Path) -> dict[str, ToolDefinition]:
 def _requests(
     trials: Sequence[ToolTrial], feedback: TrainingSet, *, with_executor: bool
 ) -> list[Prompt]:
-    """Return the distinct requests that led to tool calls; all, with an executor, if none did."""
-    requests: Mapping[str, Prompt] = {
+    """Return the distinct requests that led to tool calls; with an executor, the other ones too.
+
+    Prompts that end with a result of a tool go on from a request, and are none.
+    """
+    requests: dict[str, Prompt] = {
         prompt_key(trial.request): trial.request for trial in trials if trial.request is not None
     }
-    if requests or not with_executor:
-        return list(requests.values())
-    return feedback.prompts()
+    if with_executor:
+        requests |= {
+            prompt_key(prompt): prompt for prompt in feedback.prompts() if prompt[-1].role == "user"
+        }
+    return list(requests.values())
 
 
 def _asking(context: MethodContext, writer: str | None) -> Ask | None:

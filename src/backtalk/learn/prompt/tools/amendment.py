@@ -180,20 +180,32 @@ def _missing_arguments(worked: Sequence[ToolTrial], failed: Sequence[ToolTrial])
     """Return notes on arguments that all calls that worked have, and a failed one lacks."""
     every = [set(trial.call.arguments or {}) for trial in worked]
     required = set.intersection(*every) if every else set()
+    calls = [trial.call.arguments for trial in failed]
     missing = [
         name
         for name in sorted(required)
-        if any(name not in (trial.call.arguments or {}) for trial in failed)
+        if any(call is not None and name not in call for call in calls)
     ]
     return [f"{name}: calls without it failed." for name in missing]
 
 
 def _messages(failed: Sequence[ToolTrial]) -> list[str]:
     """Return the messages of failures, those that occurred most often first."""
-    texts = Counter(shorten(_message(trial.result), _MAX_MESSAGE) for trial in failed)
+    texts = Counter(shorten(_general(trial), _MAX_MESSAGE) for trial in failed)
     return [
         f"Error that occurred: {text}" for text, _ in texts.most_common(_MAX_VALUES - 1) if text
     ]
+
+
+def _general(trial: ToolTrial) -> str:
+    """Return the message of a failure without the values of its call, which differ by call."""
+    message = _message(trial.result)
+    for value in sorted(map(str, (trial.call.arguments or {}).values()), key=len, reverse=True):
+        quoted = rf"(['\"`]){re.escape(value)}\1"
+        message = re.sub(quoted, "…", message)
+        if len(value) > 1:
+            message = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "…", message)
+    return message
 
 
 def _message(result: str) -> str:
