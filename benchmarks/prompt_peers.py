@@ -45,7 +45,9 @@ from benchmarks.table import Table
 
 CALLS = (40, 60, 90, 120, 180, 240)
 """Numbers of calls at which scores are compared; the last one is the budget of each peer."""
-SEEDS = (11, 12, 13)
+OWN_BUDGETS = (40, 60, 120)
+"""Budgets of Backtalk, whose searches are planned for their budget."""
+SEEDS = tuple(int(seed) for seed in os.environ.get("SEEDS", "11,12").split(","))
 TRAIN = 40
 HELD_OUT = 120
 TASKS = {
@@ -215,12 +217,12 @@ def optimisers() -> list[Optimiser]:
     def runner(peer: Peer) -> Optimise:
         return lambda endpoint, budget: run_peer(peer, endpoint, budget)
 
-    own = Optimiser("Backtalk", run_backtalk, CALLS)
+    own = Optimiser("Backtalk", run_backtalk, OWN_BUDGETS)
     good = replace(
-        own, label=f"{own.label}, from the good prompt", budgets=CALLS[-1:], from_good=True
+        own, label=f"{own.label}, from the good prompt", budgets=OWN_BUDGETS[-1:], from_good=True
     )
     # The trials of MIPROv2 end with a full evaluation, so that each budget has its own search.
-    several = {"mipro_run": (60, 120, 240)}
+    several = {"mipro_run": (90, 240)}
     return [
         own,
         good,
@@ -470,7 +472,7 @@ def _calls(comparisons: Sequence[Comparison], systems: Sequence[Optimiser]) -> T
                 "-" if needed is None else str(needed),
                 *("-" if count is None else str(count) for count in calls.values()),
                 ratio,
-                f"{one.used(own, CALLS[-1]):.0f}",
+                f"{one.used(own, OWN_BUDGETS[-1]):.0f}",
                 f"{100 * share:.0f} %",
             )
         )
@@ -483,7 +485,7 @@ def _calls(comparisons: Sequence[Comparison], systems: Sequence[Optimiser]) -> T
             "Backtalk",
             *(peer.label for peer in main),
             "ratio to the best",
-            f"Backtalk's calls, budget {CALLS[-1]}",
+            f"Backtalk's calls, budget {OWN_BUDGETS[-1]}",
             "score from the defective prompt, share of that from the good one",
         ),
         tuple(rows),

@@ -108,6 +108,14 @@ class Run(Closable):
         return self._ledger.spent
 
     @property
+    def requested(self) -> int:
+        """Number of distinct completions that were requested, those from the cache included.
+
+        It is the same in a run that resumes as in one that was not killed.
+        """
+        return len(self._cache.requested)
+
+    @property
     def is_resumable(self) -> bool:
         """True if the responses are in a file, so that no later run pays for them again."""
         return self._cache.path is not None

@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backtalk.stats import InvalidValues
-from backtalk.stats.search_gate import SearchGate, confirm_gain, log_evidence
+from backtalk.stats.search_gate import (
+    SearchGate,
+    confirm_early,
+    confirm_gain,
+    log_evidence,
+    plan_bet,
+)
 
 DIFFERENCES = st.lists(st.floats(-1, 1), min_size=1, max_size=30)
 
@@ -91,3 +97,38 @@ def test_several_answers_to_a_prompt_are_no_further_prompts():
     clustered = confirm_gain(values, 0.1, clusters=np.repeat(range(6), 10))
     assert clustered.gain.low < alone.gain.low
     assert clustered.gain.clusters == 6
+
+
+@pytest.mark.parametrize("kind", ["discrete", "skewed"])
+def test_early_looks_at_nothing_report_an_improvement_in_at_most_a_hundredth(kind):
+    rng = np.random.default_rng(len(kind))
+    found = 0
+    for _ in range(300):
+        values = {
+            "discrete": rng.integers(0, 2, 40) - rng.integers(0, 2, 40) + 0.0,
+            "skewed": np.where(rng.random(40) < 0.05, -0.95, 0.05),
+        }[kind]
+        looks = (confirm_early(values[:n], 0.5, 0.9) for n in range(4, 41, 4))
+        found += any(look is not None for look in looks)
+    # Three standard errors of a share of 0.01 in 300 searches.
+    assert found / 300 <= 0.01 + 0.018
+
+
+def test_an_early_confirmation_has_its_lower_limit_below_the_estimate():
+    found = confirm_early([0.5, 0.3, 0.6, 0.4] * 6, 0.5, plan_bet([0.5, 0.4, 0.6, 0.5]))
+    assert found.improved
+    assert 0 < found.gain.low < found.gain.value == pytest.approx(0.45)
+    assert confirm_early([0.5, 0.3, 0.6, 0.4], 0.5, 0.9) is None
+
+
+def test_a_larger_limit_remains_for_the_end_if_nobody_looked_early():
+    values = [0.1, 0.2, -0.05, 0.12, 0.18, 0.0] * 3
+    looked, whole = (confirm_gain(values, 0.1, looked=looked) for looked in (True, False))
+    assert looked.gain.low < whole.gain.low
+
+
+def test_bets_are_planned_for_a_smaller_gain_than_that_of_the_search():
+    assert plan_bet([1.0] * 5) == 0.95
+    assert plan_bet([-0.5, 0.2]) == 0.0
+    mean = 0.8 * 0.1
+    assert plan_bet([0.6, -0.4]) == pytest.approx(mean / (0.25 + mean**2))

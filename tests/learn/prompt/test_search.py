@@ -20,6 +20,7 @@ from backtalk.feedback.case import prompt_key
 from backtalk.learn import TrainingSet, get_method, learn
 from backtalk.learn.context import MethodContext
 from backtalk.learn.no_improvement import NoImprovement
+from backtalk.learn.prompt.allowance import Allowance
 from backtalk.learn.prompt.closeness import closeness
 from backtalk.learn.prompt.criteria import find_criteria
 from backtalk.learn.prompt.from_feedback.screening import (
@@ -37,7 +38,8 @@ from backtalk.learn.prompt.protocol import (
     pareto_counts,
 )
 from backtalk.learn.prompt.signals import make_signal
-from backtalk.models import Budget, FunctionModel, register_model
+from backtalk.models import Budget, FunctionModel, Request, register_model
+from backtalk.models.protocol import Usage
 from backtalk.models.run_sync import run_sync
 from backtalk.models.spec import NamedSpec
 from backtalk.policy import Policy
@@ -183,7 +185,44 @@ def test_a_search_leaves_enough_of_its_budget_for_the_confirmation(store):
     fill(store, "edit")
     learned = learn("prompt", PLAIN, store, budget=Budget(calls=230), **OPTIONS)
     assert CALLS.total() <= 230
-    assert learned.lineage.notes["confirmation prompts"] == 30
+    assert learned.prompt.rules == ("Say please.",)
+
+
+def test_a_confirmation_with_a_budget_stops_when_the_gain_is_shown(store):
+    fill(store, "edit")
+    learned = learn("prompt", PLAIN, store, budget=Budget(calls=230), **OPTIONS)
+    assert learned.lineage.notes["confirmation prompts"] < 30
+    assert learned.lineage.notes["lower bound"] > 0
+
+
+def test_a_clear_rule_is_found_and_confirmed_within_fifty_calls(store):
+    fill(store, "edit")
+    learned = learn("prompt", PLAIN, store, budget=Budget(calls=50), **OPTIONS)
+    assert CALLS.total() <= 50
+    assert learned.prompt.rules == ("Say please.",)
+
+
+def test_completions_of_all_models_count_in_the_budget_of_a_search_once():
+    messages = [(Message.user(str(number)),) for number in range(3)]
+    with Run(budget=Budget(calls=10)) as run:
+        model = run.wrap(FunctionModel(lambda request: "Yes.", name="writer"))
+        for _ in range(2):
+            run_sync(model.generate([Request(messages=one) for one in messages]))
+        allowance = Allowance(run, "", reserve=2)
+        assert allowance.room(Usage()) == 5
+        assert allowance.permits(Usage(), 5)
+        assert not allowance.permits(Usage(), 6)
+
+
+def test_a_search_without_a_budget_has_room_for_any_number_of_answers():
+    with Run() as run:
+        assert Allowance(run, "", reserve=2).room(Usage(calls=9)) == float("inf")
+
+
+def test_the_room_of_a_budget_of_tokens_follows_the_mean_usage_so_far():
+    with Run(budget=Budget(tokens=1_000)) as run:
+        used = Usage(calls=10, prompt_tokens=150, completion_tokens=50)
+        assert Allowance(run, "", reserve=4).room(used) == 50 - 10 - 4
 
 
 def test_the_prompts_of_the_confirmation_are_in_no_part_of_the_search(store):

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from backtalk.models.protocol import Usage
 from backtalk.run import Run
 
 
+class OutOfBudget(Exception):
+    """End of a search whose budget is spent but for the confirmation."""
+
+
 @dataclass(frozen=True)
 class Allowance:
     """Limits of the answers of a search.
 
-    Decisions depend on the answers that the search asked for, not on what was paid: a run that
+    Decisions depend on the completions that the run requested, not on what was paid: a run that
     resumes from its cache therefore makes the same ones.
 
     Parameters
@@ -29,27 +34,51 @@ class Allowance:
     model: str
     reserve: int
 
+    @property
+    def is_limited(self) -> bool:
+        """True if the run has a budget of any kind."""
+        budget = self.run.budget
+        limits = (budget.calls, budget.tokens, budget.seconds, budget.money)
+        return any(limit is not None for limit in limits)
+
+    def room(self, used: Usage) -> float:
+        """Return the number of further answers that fit into the budget beside the reserve.
+
+        It is infinite without a limit, and as long as nothing is known of the usage of an answer.
+
+        Parameters
+        ----------
+        used : Usage
+            Usage of the answers so far, their cached ones included. A further one is taken to use
+            as much as the mean of them.
+        """
+        budget = self.run.budget
+        rooms = [math.inf]
+        if budget.calls is not None:
+            # Completions of a writer count as well.
+            rooms.append(budget.calls - max(self.run.requested, used.calls))
+        if used.calls:
+            money = self.run.money(self.model, used)
+            pairs = [
+                (budget.tokens, used.tokens),
+                (budget.seconds, used.seconds),
+                (budget.money, None if money is None else float(money)),
+            ]
+            rooms += [
+                math.floor((limit / spent - 1) * used.calls)
+                for limit, spent in pairs
+                if limit is not None and spent
+            ]
+        return max(min(rooms) - self.reserve, 0)
+
     def permits(self, used: Usage, answers: int) -> bool:
         """Return whether more answers fit into the budget beside the reserve.
 
         Parameters
         ----------
         used : Usage
-            Usage of the answers so far, their cached ones included.
+            As for :meth:`room`.
         answers : int
-            Number of further answers, each taken to use as much as the mean so far.
+            Number of further answers.
         """
-        total = used.calls + answers + self.reserve
-        factor = total / used.calls if used.calls else 1.0
-        budget = self.run.budget
-        money = self.run.money(self.model, used)
-        return not (
-            (budget.calls is not None and total > budget.calls)
-            or (budget.tokens is not None and factor * used.tokens > budget.tokens)
-            or (budget.seconds is not None and factor * used.seconds > budget.seconds)
-            or (
-                budget.money is not None
-                and money is not None
-                and factor * float(money) > budget.money
-            )
-        )
+        return answers <= self.room(used)

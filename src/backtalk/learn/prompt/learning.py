@@ -16,8 +16,9 @@ from backtalk.feedback.record import now
 from backtalk.learn.context import MethodContext
 from backtalk.learn.lazy_modules import np
 from backtalk.learn.no_improvement import NoImprovement
+from backtalk.learn.prompt.confirmation import MIN_CONFIRMATION
 from backtalk.learn.prompt.protocol import Proposer
-from backtalk.learn.prompt.search import MIN_CONFIRMATION, SearchResult, SearchSettings, search
+from backtalk.learn.prompt.search import SearchResult, SearchSettings, search
 from backtalk.learn.prompt.signals import FeedbackSignal, has_signal, make_signal
 from backtalk.learn.requirements import FeedbackRequirement
 from backtalk.learn.training_set import TrainingSet
@@ -181,7 +182,8 @@ async def learn_prompt(
         signal,
         await make_proposers(context, signal),
         examples=split.examples,
-        confirmation=split.confirmation[: affordable_confirmation(run, settings)],
+        confirmation=split.confirmation,
+        reserved=affordable_confirmation(run, settings),
         confirmation_signal=await confirmation_signal(whole, split, signal_of),
         settings=settings,
     )
@@ -225,6 +227,7 @@ async def confirmation_signal(
 
 
 def distinct_rewards(context: MethodContext) -> tuple[JudgeInfo, ...]:
+    """Return the rewards and judges that a method used, each once."""
     rewards = context.rewards
     return tuple(one for index, one in enumerate(rewards) if one not in rewards[:index])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -114,7 +115,8 @@ class SearchState:
     context: MethodContext
     signal: Signal
     examples: list[Prompt]
-    """Prompts that the search may use; the confirmation has others."""
+    """Prompts that the search may use, in random order; the confirmation has others. Candidates
+    answer the first ones first: proposers that do so as well share their answers."""
     trials: list[Trial]
     """Candidates so far; the first is the seed."""
     incumbent: int
@@ -124,6 +126,8 @@ class SearchState:
     """Evaluation of candidates by a proposer of its own; the answers count in the budget."""
     pareto: bool = False
     """True if :meth:`parent` draws from the candidates that are best on some example."""
+    room: Callable[[], float] = lambda: math.inf
+    """Function that returns the number of further answers that the budget allows."""
 
     @property
     def best(self) -> Trial:

@@ -1,17 +1,16 @@
 """Search for a better prompt: proposals, races on paired examples, a gate, and a confirmation.
 
-Each round, proposers make candidates from the prompt that leads. The candidates race: all answer a
-few examples, the better half answers twice as many, and so on (successive halving: Jamieson and
-Talwalkar 2016, "Non-stochastic best arm identification and hyperparameter optimization"). The best
-leads if it is ahead by half a standard error. What leads is the search's best guess and no claim.
-The claim is made by the confirmation, on prompts that no step saw; see
-:mod:`~backtalk.stats.search_gate`.
+Each round, proposers make candidates from the prompt that leads, and the candidates race; see
+:mod:`~backtalk.learn.prompt.race`. What leads is the search's best guess and no claim. The claim is
+made by the confirmation, on prompts that no step saw; see :mod:`~backtalk.stats.search_gate`. With
+a budget, rounds have as many candidates, and heats as many examples, as it allows.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -20,7 +19,8 @@ from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.record import Record
 from backtalk.learn.context import MethodContext
 from backtalk.learn.lazy_modules import np
-from backtalk.learn.prompt.allowance import Allowance
+from backtalk.learn.prompt.allowance import Allowance, OutOfBudget
+from backtalk.learn.prompt.confirmation import MIN_CONFIRMATION, Confirmer
 from backtalk.learn.prompt.evaluation import Evaluator
 from backtalk.learn.prompt.protocol import (
     PromptCandidate,
@@ -29,23 +29,12 @@ from backtalk.learn.prompt.protocol import (
     Signal,
     Trial,
 )
+from backtalk.learn.prompt.race import Race, affordable_entrants, paired_differences
 from backtalk.learn.prompt.tools.calls import ToolDefinition
 from backtalk.models import BudgetExceeded
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from backtalk.stats.search_gate import Confirmation
-
-_LEAD = 0.5
-"""Number of standard errors by which a candidate takes the lead. It is low, as steps of a search
-are small, and a false one does not pass the confirmation."""
-
-
-_CONFIRMED_AT_ONCE = 16
-"""Number of prompts of a confirmation that are answered together."""
-MIN_CONFIRMATION = 4
-"""Minimum number of prompts of a confirmation."""
 
 
 class SearchSettings(Record):
@@ -104,6 +93,7 @@ async def search(
     confirmation_signal: Signal | None = None,
     settings: SearchSettings | None = None,
     tools: Mapping[str, Sequence[ToolDefinition]] | None = None,
+    reserved: int | None = None,
 ) -> SearchResult:
     """Search for a better prompt of the policy to improve.
 
@@ -130,16 +120,21 @@ async def search(
         Settings; the defaults suit 20 to 200 prompts.
     tools : Mapping[str, sequence of ToolDefinition], optional
         Definitions of tools that answers may call, by key of the prompt.
+    reserved : int, optional
+        Number of prompts of the confirmation for which the search leaves room in a budget; all by
+        default. If the search leaves more, the confirmation has more.
     """
     running = _Search(
-        context, signal, examples, confirmation, settings or SearchSettings(), tools or {}
+        context,
+        signal,
+        examples,
+        confirmation,
+        settings or SearchSettings(),
+        tools or {},
+        len(confirmation) if reserved is None else reserved,
     )
     stopped = await running.run(proposers)
     return await running.finish(stopped, confirmation_signal or signal)
-
-
-class _OutOfBudget(Exception):
-    """End of a search whose budget is spent but for the confirmation."""
 
 
 @dataclass
@@ -150,24 +145,32 @@ class _Search:
     confirmation: Sequence[Prompt]
     settings: SearchSettings
     tools: Mapping[str, Sequence[ToolDefinition]]
+    reserved: int
     trials: list[Trial] = field(default_factory=list)
     incumbent: int = 0
+    round: int = 0
 
     def __post_init__(self) -> None:
         from backtalk.stats.search_gate import SearchGate  # noqa: PLC0415 - slow to import
 
         self.trials.append(Trial(PromptCandidate.of(self.context.policy)))
+        self.rng = np.random.default_rng([self.context.run.seed, 23])
+        # Proposers and races begin with the first examples, and share the answers to them.
+        self.examples = [self.examples[i] for i in self.rng.permutation(len(self.examples))]
         self.evaluator = Evaluator(
             self.context, self.signal, self.examples, seed=1, tools=self.tools
         )
         self.gate = SearchGate(self.settings.level, self.settings.candidates)
-        self.rng = np.random.default_rng([self.context.run.seed, 23])
-        self.order: list[int] = self.rng.permutation(len(self.examples)).tolist()
         self.allowance = Allowance(
             self.context.run,
             getattr(self.context.policy.model, "model", ""),
-            2 * self.settings.repeats * len(self.confirmation),
+            2 * self.settings.repeats * min(self.reserved, len(self.confirmation)),
         )
+
+    @property
+    def room(self) -> float:
+        """Number of further answers that the search may have."""
+        return self.allowance.room(self.evaluator.used)
 
     async def run(self, proposers: Sequence[Proposer]) -> str:
         """Run rounds until the search ends, and return the reason."""
@@ -182,16 +185,37 @@ class _Search:
                     if not entrants:
                         return "no further proposals"
                     leader = self.incumbent
-                    await self._race(entrants)
+                    self.incumbent = await self._race(entrants)
                     idle = idle + 1 if self.incumbent == leader else 0
                     step(min(len(self.trials) - 1, total), f"best {self._gain():+.3f}")
-            except (_OutOfBudget, BudgetExceeded):
+            except (OutOfBudget, BudgetExceeded):
                 return "the budget is spent"
         return f"{total} candidates"
 
     async def _propose(self, proposers: Sequence[Proposer]) -> list[Trial]:
-        """Return trials of new candidates, at most those of a round, taking turns."""
-        room = min(self.settings.width, self.settings.candidates + 1 - len(self.trials))
+        """Return trials of new candidates, at most those of a round."""
+        count = min(self.settings.width, self.settings.candidates + 1 - len(self.trials))
+        if math.isfinite(self.room):
+            count = min(count, affordable_entrants(self.room))
+            if count < 1:
+                raise OutOfBudget
+        self.round += 1
+        known = {trial.candidate.version for trial in self.trials}
+        new = {
+            candidate.version: Trial(candidate)
+            for candidate in reversed(await self._candidates(proposers, count))
+            if candidate.version not in known
+        }
+        chosen = list(reversed(new.values()))[:count]
+        self.trials += chosen
+        return chosen
+
+    async def _candidates(self, proposers: Sequence[Proposer], count: int) -> list[PromptCandidate]:
+        """Return candidates of proposers that take turns.
+
+        If a budget allows few, proposers are asked one after another, another one first in each
+        round, until there are enough.
+        """
         state = SearchState(
             self.context,
             self.signal,
@@ -201,19 +225,20 @@ class _Search:
             self.rng,
             self._evaluate_for_proposer,
             self.settings.pareto,
+            lambda: self.room,
         )
+        if count >= 2 * len(proposers) or not self.allowance.is_limited:
+            lists = [await proposer.propose(state, count) for proposer in proposers]
+            longest = max(map(len, lists), default=0)
+            return [one[i] for i in range(longest) for one in lists if i < len(one)]
         known = {trial.candidate.version for trial in self.trials}
-        lists = [await proposer.propose(state, room) for proposer in proposers]
-        turns = [
-            candidates[position]
-            for position in range(max(map(len, lists), default=0))
-            for candidates in lists
-            if position < len(candidates)
-        ]
-        new = {c.version: Trial(c) for c in reversed(turns) if c.version not in known}
-        chosen = list(reversed(new.values()))[:room]
-        self.trials += chosen
-        return chosen
+        first = (self.round - 1) % len(proposers)
+        candidates: list[PromptCandidate] = []
+        for proposer in (*proposers[first:], *proposers[:first]):
+            candidates += await proposer.propose(state, count)
+            if len({candidate.version for candidate in candidates} - known) >= count:
+                break
+        return candidates
 
     async def _evaluate_for_proposer(
         self, jobs: Sequence[tuple[PromptCandidate, int]]
@@ -223,64 +248,24 @@ class _Search:
 
     def _require(self, answers: int) -> None:
         if not self.allowance.permits(self.evaluator.used, answers):
-            raise _OutOfBudget
+            raise OutOfBudget
 
-    async def _race(self, entrants: Sequence[Trial]) -> None:
-        """Let candidates race against the incumbent, and let the best lead if it is better."""
-        alive = list(entrants)
-        size = min(self.settings.batch, len(self.examples))
-        while alive:
-            await self._fill([self.trials[self.incumbent], *alive], self.order[:size])
-            for trial in alive:
-                self._test(trial)
-            alive = self._survivors(alive, last=size == len(self.examples))
-            if size == len(self.examples) or (alive and all(trial.accepted for trial in alive)):
-                break
-            size = min(2 * size, len(self.examples))
-        if alive:
-            self.incumbent = self.trials.index(max(alive, key=self._lead))
-
-    async def _fill(self, trials: Sequence[Trial], indices: Sequence[int]) -> None:
-        """Add the answers and scores of trials on examples."""
-        jobs = [(t.candidate, i) for t in trials for i in indices if i not in t.scores]
-        self._require(self.evaluator.count_missing(jobs))
-        results = iter(await self.evaluator.evaluate(jobs))
-        for trial in trials:
-            for index in indices:
-                if index not in trial.scores:
-                    trial.answers[index], trial.scores[index] = next(results)
-
-    def _differences(self, trial: Trial, other: int) -> NDArray[np.float64]:
-        scores = self.trials[other].scores
-        shared = [index for index in self.order if index in trial.scores and index in scores]
-        return np.array([trial.scores[index] - scores[index] for index in shared])
-
-    def _test(self, trial: Trial) -> None:
-        from backtalk.stats.search_gate import log_evidence  # noqa: PLC0415 - slow to import
-
-        differences = self._differences(trial, self.incumbent)
-        trial.evidence = log_evidence(differences)
-        trial.accepted |= self.gate.accepts(self.trials.index(trial), differences)
-
-    def _lead(self, trial: Trial) -> float:
-        return float(self._differences(trial, self.incumbent).mean())
-
-    def _survivors(self, trials: Sequence[Trial], *, last: bool) -> list[Trial]:
-        """Return the better half of those that may be better; at the end those that seem so."""
-        alive = []
-        for trial in trials:
-            differences = self._differences(trial, self.incumbent)
-            error = differences.std(ddof=1) / len(differences) ** 0.5
-            bound = differences.mean() + (-_LEAD if last else 1) * error
-            if bound > 0 or trial.accepted:
-                alive.append(trial)
-        if last:
-            return alive
-        return sorted(alive, key=self._lead, reverse=True)[: -(-len(trials) // 2)]
+    async def _race(self, entrants: Sequence[Trial]) -> int:
+        """Return the index of the candidate that leads after a race."""
+        race = Race(
+            self.trials,
+            self.incumbent,
+            len(self.examples),
+            self._evaluate_for_proposer,
+            self.gate,
+            self.settings.batch,
+            (lambda: self.room) if self.allowance.is_limited else None,
+        )
+        return await race.run(entrants)
 
     def _gain(self) -> float:
         """Return the mean difference of the incumbent and the seed on the examples of both."""
-        differences = self._differences(self.trials[self.incumbent], 0)
+        differences = paired_differences(self.trials[self.incumbent], self.trials[0])
         return float(differences.mean()) if differences.size else 0.0
 
     async def finish(self, stopped: str, signal: Signal) -> SearchResult:
@@ -303,36 +288,21 @@ class _Search:
         most = max((len(trial.scores) for trial in self.trials[1:]), default=0)
         leader = self.trials[self.incumbent]
         finalists = [t for t in self.trials[1:] if t is leader or most == len(t.scores) > 0]
-        leads = {self.trials.index(t): self._differences(t, 0).mean() for t in finalists}
+        leads = {
+            self.trials.index(t): paired_differences(t, self.trials[0]).mean() for t in finalists
+        }
         best = max(leads, key=lambda index: leads[index], default=0)
         return best if best and leads[best] > 0 else 0
 
     async def _confirm(self, winner: int, evaluator: Evaluator) -> Confirmation:
-        from backtalk.stats.search_gate import confirm_gain  # noqa: PLC0415 - slow to import
-
-        number = len(self.confirmation)
-        candidates = (self.trials[winner].candidate, self.trials[0].candidate)
-        scores: list[list[float]] = [[], []]
-        # Pairs of answers, so that those before the end of a budget are of use.
-        for start in range(0, number * self.settings.repeats, _CONFIRMED_AT_ONCE):
-            indices = range(number * self.settings.repeats)[start : start + _CONFIRMED_AT_ONCE]
-            try:
-                results = await evaluator.evaluate(
-                    [(one, index) for one in candidates for index in indices]
-                )
-            except BudgetExceeded:
-                if len(scores[0]) < MIN_CONFIRMATION:
-                    raise
-                break
-            values = [score for _, score in results]
-            scores[0] += values[: len(indices)]
-            scores[1] += values[len(indices) :]
-        differences = np.array(scores[0]) - np.array(scores[1])
-        search_gain = float(self._differences(self.trials[winner], 0).mean())
-        clusters = [index % number for index in range(len(differences))]
-        return confirm_gain(
-            differences,
-            search_gain,
-            clusters=clusters if self.settings.repeats > 1 else None,
-            level=self.settings.level,
+        limit = replace(self.allowance, reserve=0).room(self.evaluator.used) // 2
+        pairs = min(len(self.confirmation) * self.settings.repeats, max(limit, MIN_CONFIRMATION))
+        confirmer = Confirmer(
+            evaluator,
+            self.trials[winner].candidate,
+            self.trials[0].candidate,
+            paired_differences(self.trials[winner], self.trials[0]),
+            self.settings.level,
+            self.settings.repeats,
         )
+        return await confirmer.run(int(pairs), stops_early=self.allowance.is_limited)

@@ -43,6 +43,8 @@ class ResponseCache(Closable):
         self._fresh: set[str] | None = set() if refresh else None
         self._lock = threading.Lock()
         self._in_flight: dict[str, CrossLoopEvent] = {}
+        self.requested: set[str] = set()
+        """Keys of all requests of this process, those found in the cache included."""
         if path is not None:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         self._connection = sqlite3.connect(
@@ -167,6 +169,7 @@ class CachedModel(ModelWrapper):
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """Return completions from the cache, or else from the model."""
         keys = [self._key(request) for request in requests]
+        self.cache.requested.update(keys)
         by_key = dict(zip(keys, requests, strict=True))
         results: dict[str, Completion] = {}
         failure: ModelError | None = None

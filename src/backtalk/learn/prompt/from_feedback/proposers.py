@@ -10,9 +10,12 @@ from backtalk.feedback import prompt_text
 from backtalk.learn.prompt.coverage import covering
 from backtalk.learn.prompt.criteria import find_criteria
 from backtalk.learn.prompt.edits import lines
+from backtalk.learn.prompt.examples import draw_groups
 from backtalk.learn.prompt.from_feedback.screening import (
+    Change,
     Effects,
     apply_changes,
+    can_screen,
     possible_changes,
     screen,
 )
@@ -26,16 +29,22 @@ if TYPE_CHECKING:
 
 MAX_CHANGES = 20
 """Maximum number of changes that are screened together."""
+_MAX_UNSCREENED = 3
+"""Number of changes that are candidates of their own: to screen them would take more answers."""
 _THRESHOLDS = (0.0, 1.0, 2.0)
 """Standard errors above 0 from which an effect counts, one candidate for each."""
 _MAX_SHOWN = 6
+_FIRST_EXAMPLES = 8
+"""Number of examples that the prompt of a reflection answers if it has no answers yet."""
+_PROMPTS = 2
+"""Number of prompts that a model writes in a round."""
 
 
 class LineProposer:
     """Proposer that adds lines that feedback suggests and removes lines of the prompt.
 
-    All changes are screened together, and the combinations that seem to help are candidates.
-    Removals find wrong and contradictory lines of the seed.
+    All changes are screened together, and the combinations that seem to help are candidates. A few
+    changes are candidates of their own. Removals find wrong and contradictory lines of the seed.
 
     Parameters
     ----------
@@ -59,26 +68,45 @@ class LineProposer:
         self._examples = examples
         self._writer = writer
         self._suggested: list[str] | None = None
-        self._prompts: list[PromptCandidate] = []
+        self._writes_prompts = False
 
     async def propose(self, state: SearchState, count: int) -> list[PromptCandidate]:
-        """Return combinations of changes that seem to help, and prompts that a model wrote."""
-        if self._suggested is None:
-            self._suggested = await self._suggest(state)
-        prompts, self._prompts = self._prompts[:2], self._prompts[2:]
+        """Return prompts that a model wrote, and changes and combinations that seem to help."""
+        prompts = await self._written(state)
         base = state.best.candidate
-        changes = possible_changes(base, self._suggested)[:MAX_CHANGES]
-        if not changes:
-            return prompts
+        changes = possible_changes(base, self._suggested or ())[:MAX_CHANGES]
+        if len(changes) <= _MAX_UNSCREENED or not can_screen(state, changes):
+            return [*prompts, *self._single_changes(base, changes)]
         effects = await screen(state, changes)
         self._forget(effects)
         return [*self._combinations(base, effects, count), *prompts]
 
-    async def _suggest(self, state: SearchState) -> list[str]:
+    async def _written(self, state: SearchState) -> list[PromptCandidate]:
+        """Return whole prompts of the model, if it writes such, and find lines at first."""
+        if self._suggested is None:
+            self._suggested, prompts = await self._suggest(state)
+            self._writes_prompts = bool(prompts)
+            return prompts
+        if self._writer is None or not self._writes_prompts:
+            return []
+        groups = draw_groups(self._examples, self._writer.group_size, _PROMPTS, state.rng)
+        return await self._writer.infer(state.best.candidate, groups, seed=len(state.trials))
+
+    def _single_changes(
+        self, base: PromptCandidate, changes: Sequence[Change]
+    ) -> list[PromptCandidate]:
+        """Return the prompt with each change, and with all if there are several."""
+        groups = [[change] for change in changes]
+        if len(changes) > 1:
+            groups.append(list(changes))
+        return [apply_changes(base, group, proposer=self.name) for group in groups]
+
+    async def _suggest(self, state: SearchState) -> tuple[list[str], list[PromptCandidate]]:
         feedback = state.context.feedback
         suggested = stated_lines(feedback, await find_criteria(self._known))
+        prompts: list[PromptCandidate] = []
         if self._writer is not None and self._examples:
-            rules, self._prompts = await found_lines(self._writer, state, self._examples)
+            rules, prompts = await found_lines(self._writer, state, self._examples)
             # Both sources take turns, so that neither fills the screening alone.
             suggested = [
                 line
@@ -86,7 +114,7 @@ class LineProposer:
                 for source in (rules, suggested)
                 for line in source[position : position + 1]
             ]
-        return list(dict.fromkeys(suggested))
+        return list(dict.fromkeys(suggested)), prompts
 
     def _forget(self, effects: Effects) -> None:
         """Drop lines that seem to harm, so that the next screening has room for others."""
@@ -175,7 +203,8 @@ class ReflectionProposer:
         """Return revisions of a prompt by its worst answers so far."""
         parent = state.parent()
         if not parent.scores:
-            indices = list(range(min(_MAX_SHOWN * 2, len(state.examples))))
+            count_first = min(_FIRST_EXAMPLES, len(state.examples), int(min(state.room() // 4, 99)))
+            indices = list(range(count_first))
             results = await state.evaluate([(parent.candidate, index) for index in indices])
             for index, (answer, score) in zip(indices, results, strict=True):
                 parent.answers[index], parent.scores[index] = answer, score

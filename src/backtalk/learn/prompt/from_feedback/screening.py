@@ -24,6 +24,10 @@ _SHARE = 1 / 3
 _PER_CHANGE = 5
 """Number of answers for each change."""
 _MIN_ANSWERS = 24
+_MIN_PER_CHANGE = 2
+"""Minimum number of answers for each change where a budget limits them."""
+_BUDGET_SHARE = 0.5
+"""Share of what is left of a budget that a screening may take."""
 _PRIOR = 4.0
 """Weight of the prior that a change has no effect, in answers."""
 
@@ -101,10 +105,9 @@ async def screen(state: SearchState, changes: Sequence[Change]) -> Effects:
         Changes, at least one.
     """
     base = state.best.candidate
-    count = max(_MIN_ANSWERS, _PER_CHANGE * len(changes))
+    count = _affordable(state, changes)
     design = _design(count, len(changes), state.rng)
-    examples = [int(i) for i in state.rng.permutation(len(state.examples))]
-    indices = [examples[row % len(examples)] for row in range(count)]
+    indices = [row % len(state.examples) for row in range(count)]
     jobs = [
         (
             apply_changes(
@@ -116,8 +119,20 @@ async def screen(state: SearchState, changes: Sequence[Change]) -> Effects:
     ]
     results = await state.evaluate([*jobs, *((base, index) for index in indices)])
     scores = np.array([score for _, score in results]).reshape(2, count)
-    values, errors = _regress(design, scores[0] - scores[1])
+    values, errors = regress(design, scores[0] - scores[1])
     return Effects(changes, values, errors)
+
+
+def can_screen(state: SearchState, changes: Sequence[Change]) -> bool:
+    """Return whether the budget allows enough answers to tell the effects of changes apart."""
+    return _affordable(state, changes) >= _MIN_PER_CHANGE * len(changes)
+
+
+def _affordable(state: SearchState, changes: Sequence[Change]) -> int:
+    """Return the number of answers of a screening, at most a share of those left in a budget."""
+    count = max(_MIN_ANSWERS, _PER_CHANGE * len(changes))
+    # Each has one to the prompt that leads beside it.
+    return int(min(count, _BUDGET_SHARE * state.room() / 2))
 
 
 def _design(rows: int, columns: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -127,10 +142,18 @@ def _design(rows: int, columns: int, rng: np.random.Generator) -> NDArray[np.flo
     return np.stack([rng.permutation(pattern) for _ in range(columns)], axis=1)
 
 
-def _regress(
+def regress(
     design: NDArray[np.float64], outcomes: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return ridge coefficients, and their standard errors."""
+    """Return ridge coefficients, and their standard errors.
+
+    Parameters
+    ----------
+    design : numpy.ndarray, shape (n, changes)
+        One where an answer's prompt has a change, and zero elsewhere.
+    outcomes : numpy.ndarray, shape (n,)
+        Scores less those of the same example without changes.
+    """
     precision = design.T @ design + _PRIOR * np.eye(design.shape[1])
     inverse = np.linalg.inv(precision)
     values = inverse @ (design.T @ outcomes)
