@@ -26,6 +26,7 @@ MODULES = (
     "memory_questions",
     "prompts",
     "prompts_compositions",
+    "prompts_criteria",
     "prompts_gradients",
     "prompts_preferences",
     "prompts_requests",

@@ -224,11 +224,13 @@ METHODS = Registry[Method](
             f"backtalk.learn.prompt.methods.{module}"
             for module in (
                 "compositions",
+                "criteria",
                 "demonstrations",
                 "gradients",
                 "inference",
                 "people",
                 "preferences",
+                "reasoning",
                 "requests",
                 "tokens",
                 "toolkit",

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SELECTOR_FILE = "selector.json"
 _WEIGHTS_FILE = "selector.safetensors"
+_UNUSED = -1e9
+"""Score of a composition that is shown only by exploration."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,13 @@ class PromptSelector:
             else:
                 results.append(Selection(index, 1 - explore))
         return results
+
+    def with_unused_first(self) -> PromptSelector:
+        """Return the selector with a composition before the others that is never the best."""
+        import numpy as np  # noqa: PLC0415 - slow to import
+
+        weights = np.hstack([np.zeros((len(self.weights), 1)), self.weights])
+        return PromptSelector(self.embedder, weights, np.concatenate([[_UNUSED], self.intercept]))
 
     def to_files(self) -> dict[str, bytes]:
         """Return the selector as files of an artifact."""

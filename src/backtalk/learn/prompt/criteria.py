@@ -8,6 +8,7 @@ them are about bad ones.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backtalk.embedders.registry import EmbedderName
+    from backtalk.feedback.snapshot import Snapshot
     from backtalk.rewards import RewardFit
 
 MIN_CRITIQUES = 5
@@ -98,7 +100,7 @@ async def criteria_part(
     ]
     pairs = []
     for criterion in criteria:
-        fit = await _fit(criterion, examples, embedder, seed=context.run.seed)
+        fit = await fit_criterion(criterion, examples, embedder, seed=context.run.seed)
         if fit is not None and (fit.reward.concordance or 0) > 0.5:
             pairs.append((criterion, fit))
     if not pairs:
@@ -107,20 +109,52 @@ async def criteria_part(
     return CriteriaPart([pair[0] for pair in pairs], [pair[1] for pair in pairs])
 
 
-async def find_criteria(examples: Sequence[TextFeedback]) -> list[Criterion]:
-    """Return the criteria of critiques, the most frequent one first."""
-    counts = Counter(item.text for item in examples if item.text.strip())
+async def find_criteria(
+    examples: Sequence[TextFeedback], *, general: bool = False
+) -> list[Criterion]:
+    """Return the criteria of critiques, the most frequent one first.
+
+    Parameters
+    ----------
+    examples : sequence of TextFeedback
+        Answers with critiques.
+    general : bool, default False
+        If true, words of the request or the answer do not count: "Add jam." and "Add tea." are of
+        one criterion, "Add …".
+    """
+    wordings = [_general(item) if general else item.text for item in examples]
+    counts = Counter(text for text in wordings if text.strip())
     texts = [text for text, _ in counts.most_common(_MAX_CLUSTERED)]
     labels = dict(zip(texts, await asyncio.to_thread(_cluster, texts), strict=True))
-    groups: dict[int, list[TextFeedback]] = {}
-    for item in examples:
-        if item.text in labels:
-            groups.setdefault(labels[item.text], []).append(item)
+    groups: dict[int, list[tuple[str, TextFeedback]]] = {}
+    for text, item in zip(wordings, examples, strict=True):
+        if text in labels:
+            groups.setdefault(labels[text], []).append((text, item))
     criteria = [
-        Criterion(Counter(item.text for item in group).most_common(1)[0][0], tuple(group))
-        for group in groups.values()
+        Criterion(_name(group), tuple(item for _, item in group)) for group in groups.values()
     ]
     return sorted(criteria, key=lambda one: len(one.examples), reverse=True)
+
+
+def _name(group: Sequence[tuple[str, TextFeedback]]) -> str:
+    """Return the wording that half of the critiques have, or else the most frequent general one."""
+    ((said, times),) = Counter(item.text for _, item in group).most_common(1)
+    if 2 * times >= len(group):
+        return said
+    return Counter(text for text, _ in group).most_common(1)[0][0]
+
+
+def _general(item: TextFeedback) -> str:
+    """Return a critique with an ellipsis for the words of its request and its answer."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS  # noqa: PLC0415 - slow to import
+
+    own = {
+        word.lower()
+        for text in (item.answer, *(message.text for message in item.prompt))
+        for word in re.findall(_LETTERS, text)
+    } - ENGLISH_STOP_WORDS
+    text = re.sub(_LETTERS, lambda word: "…" if word[0].lower() in own else word[0], item.text)
+    return re.sub(r"…(?:[\s,]+…)+", "…", text)
 
 
 def _cluster(texts: Sequence[str]) -> list[int]:
@@ -145,10 +179,32 @@ def _cluster(texts: Sequence[str]) -> list[int]:
     return [int(label) for label in labels]
 
 
-async def _fit(
-    criterion: Criterion, examples: Sequence[TextFeedback], embedder: EmbedderName, *, seed: int
+async def fit_criterion(
+    criterion: Criterion,
+    examples: Sequence[TextFeedback],
+    embedder: EmbedderName,
+    *,
+    seed: int,
+    fitted_on: Snapshot | None = None,
+    title: str | None = None,
 ) -> RewardFit | None:
-    """Return a reward that tells answers without a critique of the criterion from those with."""
+    """Return a reward that tells answers without a critique of a criterion from those with one.
+
+    Parameters
+    ----------
+    criterion : Criterion
+        Criterion.
+    examples : sequence of TextFeedback
+        All answers with critiques; ``None`` is returned if all are of the criterion.
+    embedder : {"hashed", "sentence"}
+        Embedder of the reward.
+    seed : int
+        Seed of the folds of the calibration.
+    fitted_on : Snapshot, optional
+        Feedback that the examples are from.
+    title : str, optional
+        Name under which the reward is found.
+    """
     from backtalk.embedders.registry import REWARD_DIMENSION, get_embedder  # noqa: PLC0415
     from backtalk.rewards import learn_reward  # noqa: PLC0415 - slow to import
 
@@ -163,7 +219,9 @@ async def _fit(
     ]
     texts = [text for point in points for text in (point.completion, point.prompt[-1].text)]
     fitted = get_embedder(embedder, texts, dimension=REWARD_DIMENSION)
-    return await learn_reward([], fitted, points=points, seed=seed)
+    return await learn_reward(
+        [], fitted, points=points, seed=seed, fitted_on=fitted_on, title=title
+    )
 
 
 def _key(item: TextFeedback) -> str:

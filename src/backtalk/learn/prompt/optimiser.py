@@ -39,6 +39,8 @@ class Search:
     writer: PromptWriter
     notes: dict[str, JsonValue] = field(default_factory=dict)
     """Notes of the optimiser for the lineage."""
+    embedder: EmbedderName = "hashed"
+    """Embedder of learned rewards."""
 
 
 MakeProposers = Callable[..., Awaitable[Sequence[Proposer]]]
@@ -132,7 +134,8 @@ async def _search(
     notes: dict[str, JsonValue] = {}
 
     async def make_proposers(context: MethodContext, signal: FeedbackSignal) -> Sequence[Proposer]:
-        return await make(Search(context, signal, make_writer(context, writer), notes), **own)
+        search = Search(context, signal, make_writer(context, writer), notes, embedder)
+        return await make(search, **own)
 
     options = {
         **own,

@@ -1,0 +1,1 @@
+"""Learning of several prompts with a model that selects one for each request."""
