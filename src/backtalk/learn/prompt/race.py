@@ -111,7 +111,7 @@ class Race:
         if size >= 2 * _FIRST_HEAT and self._has_clear_leader(alive):
             return size
         survivors = -(-len(alive) // 2)
-        return int(min(following, size + self.room() // (survivors + 1)))
+        return int(min(following, size + self.room() / (survivors + 1)))
 
     def _has_clear_leader(self, trials: Sequence[Trial]) -> bool:
         best = max(trials, key=self._lead)

@@ -203,7 +203,7 @@ class ReflectionProposer:
         """Return revisions of a prompt by its worst answers so far."""
         parent = state.parent()
         if not parent.scores:
-            count_first = min(_FIRST_EXAMPLES, len(state.examples), int(min(state.room() // 4, 99)))
+            count_first = min(len(state.examples), int(min(state.room() / 4, _FIRST_EXAMPLES)))
             indices = list(range(count_first))
             results = await state.evaluate([(parent.candidate, index) for index in indices])
             for index, (answer, score) in zip(indices, results, strict=True):
