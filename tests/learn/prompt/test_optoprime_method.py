@@ -20,7 +20,7 @@ from tests.learn.prompt.test_proposers import EXAMPLES, make_state
 REVIEWED = [TextFeedback(EXAMPLES[0], "A long answer", "Nobody reads this")]
 
 
-def propose(*replies: Any, count: int = 1) -> tuple[list[PromptCandidate], list[str]]:
+def propose(*replies: str, count: int = 1) -> tuple[list[PromptCandidate], list[str]]:
     asked: list[str] = []
     texts = iter(replies)
 

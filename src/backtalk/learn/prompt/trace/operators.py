@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from contextvars import Token
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal, overload
 
 from backtalk.errors import BacktalkError
 from backtalk.feedback import Message
@@ -16,10 +16,22 @@ from backtalk.learn.prompt.trace.code import CodeParameter, read_source
 from backtalk.learn.prompt.trace.nodes import RECORDER, Node, Recorder
 from backtalk.models import Model, Request, Sampling
 
+Function = Callable[..., Any]
 
+
+@overload
+def traced(function: Function) -> Function: ...
+@overload
+def traced(function: Function, *, trainable: Literal[False] = ..., name: str = ...) -> Function: ...
+@overload
+def traced(function: Function, *, trainable: Literal[True]) -> CodeParameter: ...
+@overload
+def traced(*, trainable: Literal[True]) -> Callable[[Function], CodeParameter]: ...
+@overload
 def traced(
-    function: Callable[..., Any] | None = None, *, trainable: bool = False, name: str = ""
-) -> Any:
+    *, trainable: Literal[False] = ..., name: str = ...
+) -> Callable[[Function], Function]: ...
+def traced(function: Function | None = None, *, trainable: bool = False, name: str = "") -> Any:
     """Make an operator of a function, async or not: it takes nodes and returns a node.
 
     The function itself works with plain values. Nodes in lists and dictionaries count as inputs,
@@ -51,7 +63,11 @@ def traced(
     'Hello, Ada!'
     """
     if function is None:
-        return functools.partial(traced, trainable=trainable, name=name)
+        return functools.partial(_trace, trainable=trainable, name=name)
+    return _trace(function, trainable=trainable, name=name)
+
+
+def _trace(function: Function, *, trainable: bool, name: str) -> Function:
     if trainable:
         return CodeParameter(read_source(function))
     make_call = functools.partial(
@@ -176,5 +192,4 @@ def model_operator(
         )
         return completion.text.strip()
 
-    operator: Callable[..., Any] = traced(answer, name=name)
-    return operator
+    return traced(answer, name=name)
