@@ -184,12 +184,13 @@ def optoprime(seed: int) -> Mapping[str, float]:
             "scores": search_within(trial, feedback, "scores"),
         }
         utilities = {
-            name: trial.utility(policy, prompts=100, rules=rules)
-            for name, policy in policies.items()
+            policy.id: trial.utility(policy, prompts=80, rules=rules)
+            for policy in {policy.id: policy for policy in policies.values()}.values()
         }
+    learned = utilities[policies["optoprime"].id]
     return {
-        "over_scores": utilities["optoprime"] - utilities["scores"],
-        "gain": utilities["optoprime"] - utilities["none"],
+        "over_scores": learned - utilities[policies["scores"].id],
+        "gain": learned - utilities[policies["none"].id],
     }
 
 
