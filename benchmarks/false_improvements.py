@@ -6,8 +6,9 @@ then reports as an improvement is false. Power is the share of searches that rep
 candidate if a quarter of the candidates are better by 5, 10 or 20 points.
 
 Backtalk's gate is the search itself, :func:`backtalk.learn.prompt.search.search`, with a model that
-answers at random. The rules of other optimisers are written here after their sources, and applied
-to the same kind of scores; their own code is not run.
+answers at random, without a budget and with one. GEPA's engine and SkillOpt's gate run in
+environments of their own. The rules of MIPROv2 and of a tolerance are written here after their
+sources, and applied to the same kind of scores.
 
 Others can measure theirs with the same command and other sizes::
 
@@ -18,7 +19,9 @@ Others can measure theirs with the same command and other sizes::
 from __future__ import annotations
 
 import argparse
+import json
 import random
+import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,19 +32,23 @@ from backtalk.feedback import Message
 from backtalk.feedback.interaction import Prompt
 from backtalk.learn.context import MethodContext
 from backtalk.learn.prompt.edits import with_rules
+from backtalk.learn.prompt.learning import affordable_confirmation
 from backtalk.learn.prompt.protocol import PromptCandidate, SearchState, TextFeedback
 from backtalk.learn.prompt.search import SearchSettings, search
-from backtalk.models import FunctionModel, Model, Request
+from backtalk.models import Budget, FunctionModel, Model, Request
 from backtalk.models.run_sync import run_sync
 from backtalk.models.spec import NamedSpec
 from backtalk.policy import Policy
 from backtalk.run import Run
 from backtalk.stats import exact_interval
 from backtalk.stats.validation import Floats
+from benchmarks.peers.environments import GEPA, RUNS, SKILLOPT, Peer
 from benchmarks.table import Table
 
 SIZES = (20, 50, 200)
 GAINS = (0.05, 0.1, 0.2)
+CALLS_PER_EXAMPLE = 4
+"""Number of calls of a search with a budget, by number of examples."""
 POLICY = Policy(model=NamedSpec(name="random-answers"))
 
 
@@ -121,29 +128,39 @@ def argmax(scores: Scores) -> Report:
     return Report(best, float(means[best] - means[0]))
 
 
-def skillopt(scores: Scores) -> Report:
-    """Keep each edit whose score on the selection set is above the best so far (SkillOpt)."""
-    seed = best = scores.draw(0).mean()
-    winner = 0
-    for candidate in scores.candidates:
-        mean = scores.draw(candidate).mean()
-        if mean > best:
-            winner, best = candidate, mean
-    return Report(winner, float(best - seed))
+@dataclass
+class PeerGate:
+    """Gate of another project in its own environment, in one process for all searches.
 
+    Parameters
+    ----------
+    script : str
+        Name of its script, without ``.py``.
+    peer : Peer
+        Project.
+    """
 
-def gepa(scores: Scores) -> Report:
-    """Pass a minibatch of 3 by a higher sum, then take the best of the full validations (GEPA)."""
-    seed = best = scores.draw(0).mean()
-    winner = 0
-    for candidate in scores.candidates:
-        batch = scores.subset(3)
-        if scores.draw(candidate, batch).sum() <= scores.draw(winner, batch).sum():
-            continue
-        mean = scores.draw(candidate).mean()
-        if mean > best:
-            winner, best = candidate, mean
-    return Report(winner, float(best - seed))
+    script: str
+    peer: Peer
+    _process: subprocess.Popen[str] | None = field(default=None, init=False)
+
+    def __call__(self, scores: Scores) -> Report:
+        """Return what its search reports."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [str(self.peer.python), str(RUNS / f"{self.script}.py")],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        inputs, outputs = self._process.stdin, self._process.stdout
+        assert inputs is not None
+        assert outputs is not None
+        body = {"rates": scores.probabilities.tolist(), "seed": int(scores.rng.integers(2**31))}
+        inputs.write(json.dumps(body) + "\n")
+        inputs.flush()
+        winner, gain = json.loads(outputs.readline())
+        return Report(winner, gain)
 
 
 def mipro(scores: Scores) -> Report:
@@ -173,8 +190,8 @@ def tolerance(scores: Scores) -> Report:
 
 PEERS: Mapping[str, Gate] = {
     "best of all candidates": argmax,
-    "SkillOpt's rule": skillopt,
-    "GEPA's minibatch of 3, then all": gepa,
+    "SkillOpt 0.2.0, its gate": PeerGate("skillopt_gate", SKILLOPT),
+    "GEPA 0.1.4, its engine": PeerGate("gepa_gate", GEPA),
     "MIPROv2's minibatches of 35": mipro,
     "5-point tolerance on 20 cases": tolerance,
 }
@@ -233,13 +250,24 @@ class _Context(MethodContext):
         return self.models[0]
 
 
-def backtalk(scores: Scores, *, level: float = 0.95) -> Report:
-    """Search with Backtalk: races, gate, and a confirmation with half of the examples."""
+def backtalk(scores: Scores, *, level: float = 0.95, calls: int | None = None) -> Report:
+    """Search with Backtalk: races, gate, and a confirmation with half of the examples.
+
+    Parameters
+    ----------
+    scores : Scores
+        Scores of the search.
+    level : float, default 0.95
+        Level of the search.
+    calls : int, optional
+        Budget of calls; none by default.
+    """
     world = NoiseWorld(scores.probabilities, random.Random(int(scores.rng.integers(2**31))))
     prompts = [(Message.user(str(index)),) for index in scores.rng.permutation(scores.size)]
     count = len(scores.candidates)
     settings = SearchSettings(candidates=count, width=max(6, count // 2), patience=4, level=level)
-    with Run() as run:
+    budget = Budget(calls=calls)
+    with Run(budget=budget) as run:
         context = _Context(POLICY, None, run)  # type: ignore[arg-type] - the feedback is not read
         context.models.append(FunctionModel(world.answer, name="noise"))
         result = run_sync(
@@ -250,11 +278,23 @@ def backtalk(scores: Scores, *, level: float = 0.95) -> Report:
                 examples=prompts[0::2],
                 confirmation=prompts[1::2],
                 settings=settings,
+                reserved=affordable_confirmation(run, settings),
             )
         )
     if not result.improved or result.confirmation is None:
         return Report()
     return Report(int(result.best.template.rules[0]), result.confirmation.gain.value)
+
+
+def backtalk_with_budget(scores: Scores) -> Report:
+    """Search with Backtalk and a budget, by which it plans its steps and may confirm early."""
+    return backtalk(scores, calls=CALLS_PER_EXAMPLE * scores.size)
+
+
+OWN: Mapping[str, Gate] = {
+    "Backtalk": backtalk,
+    f"Backtalk, {CALLS_PER_EXAMPLE} calls an example": backtalk_with_budget,
+}
 
 
 def simulate(
@@ -362,15 +402,15 @@ def table(settings: Iterable[Setting], gates: Mapping[str, Gate]) -> Table:
         f"wrong with a mean probability of {first.accuracy:g} and a standard deviation over "
         f"examples of {first.spread:g}; exact 95 % intervals. The last columns are the share of "
         "searches that report a truly better candidate if a quarter of the candidates have the "
-        "gain. Rules of peers: SkillOpt accepts an edit whose score is above the best so far; GEPA "
-        "accepts a minibatch of 3 by its sum, then validates; DSPy's MIPROv2 validates "
-        "the best mean of minibatches of 35 every 5 trials.",
+        "gain. The gate of SkillOpt and the engine of GEPA are their own code; the rule of DSPy's "
+        "MIPROv2, which validates the best mean of minibatches of 35 every 5 trials, and that of a "
+        "tolerance are written after their sources.",
     )
 
 
 def tables() -> Iterable[Table]:
     """Measure all gates at 20, 50 and 200 examples."""
-    yield table([Setting(examples=n) for n in SIZES], {"Backtalk": backtalk, **PEERS})
+    yield table([Setting(examples=n) for n in SIZES], {**OWN, **PEERS})
 
 
 def main() -> None:
@@ -380,13 +420,13 @@ def main() -> None:
     for name, kind in (("candidates", int), ("searches", int), ("accuracy", float)):
         parser.add_argument(f"--{name}", type=kind, default=getattr(Setting(), name))
     parser.add_argument("--spread", type=float, default=Setting().spread)
-    parser.add_argument("--gate", choices=["Backtalk", *PEERS], nargs="+")
+    parser.add_argument("--gate", choices=[*OWN, *PEERS], nargs="+")
     options = parser.parse_args()
     settings = [
         Setting(n, options.candidates, options.searches, options.accuracy, options.spread)
         for n in options.examples
     ]
-    gates = {"Backtalk": backtalk, **PEERS}
+    gates = {**OWN, **PEERS}
     chosen = {name: gates[name] for name in options.gate or gates}
     sys.stdout.write(table(settings, chosen).markdown())
 

@@ -37,10 +37,12 @@ class Peer:
         return python
 
 
+GEPA = Peer("GEPA 0.1.4", "gepa_run", ("gepa==0.1.4",))
+SKILLOPT = Peer("SkillOpt 0.2.0", "skillopt_run", ("skillopt==0.2.0",))
 PEERS = (
-    Peer("GEPA 0.1.4", "gepa_run", ("gepa==0.1.4",)),
+    GEPA,
     Peer("DSPy 3.4.1, MIPROv2", "mipro_run", ("dspy[optuna]==3.4.1",)),
-    Peer("SkillOpt 0.2.0", "skillopt_run", ("skillopt==0.2.0",)),
+    SKILLOPT,
     Peer("TextGrad 0.1.8", "textgrad_run", ("textgrad==0.1.8",)),
     Peer("Trace 0.1.3.8, OptoPrime", "trace_run", ("trace-opt==0.1.3.8",)),
 )

@@ -151,7 +151,7 @@ class Race:
 
 
 def _standard_error(differences: NDArray[np.float64]) -> float:
-    return float(differences.std(ddof=1)) / len(differences) ** 0.5
+    return float(differences.std(ddof=1) / len(differences) ** 0.5)
 
 
 def _is_clear(differences: NDArray[np.float64]) -> bool:
