@@ -29,6 +29,7 @@ MODULES = (
     "prompts_criteria",
     "prompts_gradients",
     "prompts_preferences",
+    "prompts_search",
     "prompts_requests",
     "prompts_tokens",
     "prompts_tools",
