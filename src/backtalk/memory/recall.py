@@ -131,12 +131,20 @@ class LoadedMemory:
         return sorted(holding, key=specificity)
 
     async def _most_relevant(self, entries: list[MemoryEntry], request: str) -> list[MemoryEntry]:
-        """Return the entries up to the limits: those with a condition, then the most similar."""
+        """Return the entries up to the limits.
+
+        Wishes come before what was said of single answers, then those with a condition, then the
+        most similar.
+        """
         vectors = self._visible.classifier.vectors
         await vectors.add([request, *(entry.text for entry in entries)])
         similarities = vectors.of([entry.text for entry in entries]) @ vectors.of([request])[0]
         ranks = {
-            entry.id: (has_condition(entry.scope), float(similarity))
+            entry.id: (
+                entry.kind not in {"correction", "case"},
+                has_condition(entry.scope),
+                float(similarity),
+            )
             for entry, similarity in zip(entries, similarities, strict=True)
         }
         chosen: set[str] = set()

@@ -45,3 +45,6 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 Count = Annotated[int, Field(ge=1)]
 """Positive number."""
+
+Requests = Annotated[int, Field(ge=0)]
+"""Number of requests, 0 for none."""

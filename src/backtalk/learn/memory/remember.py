@@ -16,11 +16,19 @@ from backtalk.feedback.views import (
 )
 from backtalk.learn.context import MethodContext
 from backtalk.learn.memory.collecting import Collection
-from backtalk.learn.memory.option_types import EntryKinds, RecallLimit, Withhold, split_kinds
+from backtalk.learn.memory.effect_check import check_effect
+from backtalk.learn.memory.option_types import (
+    EntryKinds,
+    RecallLimit,
+    Requests,
+    Withhold,
+    split_kinds,
+)
 from backtalk.learn.memory.requirements import LESSONS
 from backtalk.learn.memory.rewriting import Rewrites, rewrite_lessons
 from backtalk.learn.memory.writing import write_lessons
 from backtalk.learn.method import Paper, method
+from backtalk.learn.no_improvement import NoImprovement
 from backtalk.learn.training_set import TrainingSet
 from backtalk.policy import Policy
 from backtalk.run import Run
@@ -54,6 +62,7 @@ async def memory(
     recall_limit: RecallLimit = 8,
     withhold: Withhold = 0.05,
     rewrite: bool = False,
+    check: Requests = 0,
 ) -> Policy:
     """Remember what people said: corrections, rules, preferences and facts, each with its scope.
 
@@ -90,11 +99,16 @@ async def memory(
     rewrite : bool, default False
         If true, the policy's model rewrites entries as general advice. A rewritten entry is used
         only if answers under it are at least as close to those that people wrote.
+    check : int, default 0
+        Maximum number of requests on which the policy's model answers with and without each kind
+        of entry. A kind that makes answers worse, as the feedback judges them, is left out.
 
     Raises
     ------
     BacktalkError
         If the feedback says nothing that a memory can hold.
+    NoImprovement
+        If every kind of entry makes answers worse.
     """
     with run.task("reading feedback"):
         collection = Collection.read(feedback)
@@ -106,9 +120,21 @@ async def memory(
     }
     if len(selected) < len(lessons):
         notes["left out: other kinds of entries"] = len(lessons) - len(selected)
+    context = MethodContext(policy, feedback, run)
+    if check and selected:
+        effects = await check_effect(
+            context, selected, count=check, embedder=embedder, recall_limit=recall_limit
+        )
+        notes |= effects.notes
+        selected = [lesson for lesson in selected if lesson.kind not in effects.harmful]
+        if not selected:
+            raise NoImprovement(
+                f"Each kind of entry makes answers worse ({', '.join(sorted(effects.harmful))})",
+                "Collect more feedback, or name the kinds to remember all the same: "
+                "-o entry_kinds=instruction -o check=0",
+            )
     rewrites = Rewrites()
     if rewrite:
-        context = MethodContext(policy, feedback, run)
         rewrites = await rewrite_lessons(context, selected, collection)
     return write_lessons(
         policy,
@@ -123,6 +149,7 @@ async def memory(
             "recall_limit": recall_limit,
             "withhold": withhold,
             "rewrite": rewrite,
+            "check": check,
         },
         spec={
             "name": memory_name,
