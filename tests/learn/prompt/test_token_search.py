@@ -258,3 +258,14 @@ def test_answers_that_do_not_fit_into_the_context_window_are_left_out(model, tmp
         with pytest.raises(BacktalkError, match="fits into the context window") as error:
             asyncio.run(proposer.propose(state, 2))
     assert "longer context window" in error.value.mend
+
+
+def test_judgements_without_a_good_answer_are_refused_with_a_mend():
+    from backtalk.learn.prompt.proposers.greater import GreaterProposer
+
+    proposer = GreaterProposer(
+        InstructionWriter(FunctionModel(_answer, name="writer")), [], TokenSearchSettings()
+    )
+    with pytest.raises(BacktalkError, match="no good answers") as error:
+        asyncio.run(proposer.propose(make_state(), 2))
+    assert "opro" in error.value.mend

@@ -7,7 +7,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from backtalk.feedback.views import CritiqueView
 from backtalk.learn.method import Paper
+from backtalk.learn.prompt.examples import good_answers
 from backtalk.learn.prompt.optimiser import Search, optimiser
 from backtalk.learn.prompt.proposers.greater import GreaterProposer, no_gradients
 from backtalk.learn.prompt.protocol import Proposer
@@ -16,9 +18,19 @@ from backtalk.learn.prompt.token_search.settings import (
     Reasoning,
     TokenSearchSettings,
 )
-from backtalk.learn.requirements import PACKAGES, PolicyRequirement, is_trainable
+from backtalk.learn.requirements import (
+    PACKAGES,
+    FeedbackRequirement,
+    PolicyRequirement,
+    is_trainable,
+)
 from backtalk.policy import Policy
 
+GOOD_ANSWERS = FeedbackRequirement(
+    "edits, demonstrations, preferred answers or critiques",
+    lambda feedback: bool(good_answers(feedback) or feedback.views(CritiqueView)),
+    definite=False,
+)
 GRADIENTS = PolicyRequirement("a policy with a local model, for its gradients", is_trainable)
 
 
@@ -38,7 +50,7 @@ def _check_gradients(policy: Policy, **_: object) -> None:
     formula="p_i = argmin over candidates v of d(loss(y | x, p, r) + lambda ppl(p)) / d onehot_v; "
     "candidates: intersection of top-k of P(. | input, p_<i) over inputs",
     example="-o reasoning=response",
-    requires=[GRADIENTS, PACKAGES],
+    requires=[GOOD_ANSWERS, GRADIENTS, PACKAGES],
     check=_check_gradients,
 )
 async def greater(

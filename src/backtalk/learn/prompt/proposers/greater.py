@@ -72,7 +72,11 @@ class GreaterProposer:
         from backtalk.learn.prompt.token_search.line import PromptLine  # noqa: PLC0415 - torch
 
         if not self.demonstrations:
-            return []
+            raise BacktalkError(
+                "There are no good answers whose loss could fall",
+                "Collect edits, demonstrations or preferences, or take a method that learns from "
+                "judgements alone: opro, protegi",
+            )
         base = state.best.candidate
         present = lines(base)
         places = [PromptLine(base, len(present))]
