@@ -14,13 +14,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from backtalk.decode import Sample
-from backtalk.feedback import Interaction
+from backtalk.feedback import Critique, Interaction
 from backtalk.feedback.case import Case
 from backtalk.feedback.interaction import Prompt
 from backtalk.learn import get_method
 from backtalk.learn.training_set import TrainingSet
-from backtalk.memory import Memory
-from backtalk.memory.recall import LoadedMemory, render
+from backtalk.memory.recall import LoadedMemory
 from backtalk.models import LocalSpec, Request, Sampling
 from backtalk.models.run_sync import run_sync
 from backtalk.policy import Policy, load_policy
@@ -36,6 +35,10 @@ from benchmarks.table import Table
 SEEDS = (31, 32, 33, 34, 35)
 WORLDS = ("sums", "lists", "mail")
 PEOPLE, REQUESTS, PROBES = 40, 160, 48
+PASTED = 3
+"""Number of critiques that are pasted in."""
+CHECK = 20
+"""Number of requests on which each kind of entry is checked."""
 GENERAL = frozenset({"all", "bare"})
 """Scopes that are not told apart by the subject of a request."""
 
@@ -92,8 +95,8 @@ class Setting:
         return inside[: PROBES // 2] + outside[: PROBES // 2]
 
 
-def memories(setting: Setting, prompts: Sequence[Prompt]) -> dict[str, list[list[str]]]:
-    """Return the texts that each arm puts into the prompts of requests.
+def recalled(setting: Setting, prompts: Sequence[Prompt], *, check: int = 0) -> list[list[str]]:
+    """Return the texts that a learned memory puts into the prompts of requests.
 
     Parameters
     ----------
@@ -101,38 +104,51 @@ def memories(setting: Setting, prompts: Sequence[Prompt]) -> dict[str, list[list
         Setting.
     prompts : sequence of Prompt
         Requests of the people in turn.
+    check : int, default 0
+        Number of requests on which each kind of entry is checked.
     """
-    users = [f"user {i % PEOPLE}" for i in range(len(prompts))]
-    policy = Policy(model=LocalSpec(model=str(small_model_folder(setting.world.name))))
+    policy = make_policy(setting)
     with TemporaryDirectory() as folder, Store(Path(folder) / "store.db") as store:
         for case in setting.cases():
             store.add(case.interaction, *case.feedback)
         with Run() as run:
             feedback = TrainingSet(store, split="all")
-            learned = run_sync(get_method("memory").learn(policy, feedback, run))
+            learned = run_sync(get_method("memory").learn(policy, feedback, run, check=check))
         assert learned.memory is not None
         memory = LoadedMemory(store, learned.memory)
-        recalled = [
-            list(run_sync(memory.recall(prompt, user=user)).texts)
-            for prompt, user in zip(prompts, users, strict=True)
+        return [
+            list(run_sync(memory.recall(prompt, user=f"user {number % PEOPLE}")).texts)
+            for number, prompt in enumerate(prompts)
         ]
-        entries = Memory(store).entries()
-    corrections = {render(entry) for entry in entries if entry.kind == "correction"}
-    own = [
-        [
-            entry.text
-            for entry in entries
-            if entry.scope.users == (user,) and entry.kind == "correction"
-        ][-8:]
-        for user in users
+
+
+def last_corrections(setting: Setting, prompts: Sequence[Prompt]) -> list[list[str]]:
+    """Return the last critiques of each person, whatever they were about."""
+    critiques: dict[str, list[str]] = {}
+    for case in setting.cases():
+        for item in case.of(Critique):
+            text = f"On “{case.interaction.prompt[-1].text}”: {item.text}"
+            critiques.setdefault(case.interaction.user or "", []).append(text)
+    return [
+        critiques.get(f"user {number % PEOPLE}", [])[-PASTED:] for number in range(len(prompts))
     ]
+
+
+def make_policy(setting: Setting) -> Policy:
+    """Return the policy with the small model of the world."""
+    return Policy(
+        model=LocalSpec(model=str(small_model_folder(setting.world.name))),
+        decoder=Sample(sampling=Sampling(max_tokens=setting.world.max_tokens)),
+    )
+
+
+def arms(setting: Setting, prompts: Sequence[Prompt]) -> dict[str, list[list[str]]]:
+    """Return the texts in each prompt, by arm."""
     return {
         "no memory": [[] for _ in prompts],
-        "memory": recalled,
-        "memory, without corrections of single answers": [
-            [text for text in texts if text not in corrections] for texts in recalled
-        ],
-        "a user's last 8 corrections pasted in": own,
+        f"each person's last {PASTED} critiques": last_corrections(setting, prompts),
+        "memory": recalled(setting, prompts),
+        f"memory, -o check={CHECK}": recalled(setting, prompts, check=CHECK),
         "rules known": [setting.applicable(prompt) for prompt in prompts],
     }
 
@@ -141,18 +157,15 @@ def utilities(world: str, seed: int) -> dict[str, float]:
     """Return the mean utility of the answers in each arm."""
     setting = Setting(world, seed)
     prompts = setting.probes()
-    policy = Policy(
-        model=LocalSpec(model=str(small_model_folder(world))),
-        decoder=Sample(sampling=Sampling(max_tokens=setting.world.max_tokens)),
-    )
-    arms = memories(setting, prompts)
+    policy = make_policy(setting)
+    texts_by_arm = arms(setting, prompts)
     requests = [
         Request(
             messages=policy.messages(prompt, remembered=texts),
             sampling=policy.decoder.base_sampling,
             seed=seed,
         )
-        for rows in arms.values()
+        for rows in texts_by_arm.values()
         for prompt, texts in zip(prompts, rows, strict=True)
     ]
     answers = iter(run_sync(load_policy(policy).model.generate(requests)))
@@ -165,7 +178,7 @@ def utilities(world: str, seed: int) -> dict[str, float]:
                 ]
             )
         )
-        for name in arms
+        for name in texts_by_arm
     }
 
 
