@@ -27,6 +27,7 @@ from backtalk.feedback import (
     Steps,
     as_prompt,
 )
+from backtalk.feedback.views import CritiqueView
 from backtalk.formats.ingest import ingest
 from backtalk.learn import (
     MethodContext,
@@ -36,6 +37,7 @@ from backtalk.learn import (
 )
 from backtalk.learn.finetune.encoding import Encoder
 from backtalk.learn.finetune.registration import build_plan
+from backtalk.learn.prompt.criteria import MIN_CRITIQUES
 from backtalk.learn.prompt.learning import split_prompts
 from backtalk.learn.prompt.signals import make_signal
 from backtalk.learn.reward_feedback import reward_feedback
@@ -249,6 +251,11 @@ def has_a_prompt_to_learn(store):
     return True
 
 
+def has_critiques(store):
+    """Return whether there are enough critiques to find criteria in."""
+    return len(TrainingSet(store).views(CritiqueView)) >= MIN_CRITIQUES
+
+
 def remembers(method, store):
     """Return whether a method writes an entry into a new memory."""
     with Run() as run:
@@ -279,6 +286,7 @@ def test_a_method_that_is_available_learns_and_others_name_what_is_missing(sourc
         has_prompt = has_a_prompt_to_learn(store)
         learning = {
             item.method.name: has_prompt
+            and (item.method.name != "system-feedback" or has_critiques(store))
             if item.method.target == "prompt"
             else remembers(item.method, store)
             if item.method.target == "memory"

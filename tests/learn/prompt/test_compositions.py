@@ -13,6 +13,7 @@ from backtalk.learn.prompt.compositions.grid import (
     choose_compositions,
     fit_effects,
     measure_effects,
+    select_compositions,
 )
 from backtalk.learn.prompt.compositions.kinds import find_kinds
 from backtalk.learn.prompt.compositions.techniques import (
@@ -106,6 +107,23 @@ def test_without_evidence_that_requests_differ_all_get_the_same_composition():
     assert (effects > 0).mean(axis=0) == pytest.approx([1, 0], abs=0.1)
 
 
+def test_a_technique_with_variants_adds_that_of_the_kind_and_the_kind_is_selected_first():
+    kinds = find(REQUESTS)
+    (mails,) = asyncio.run(kinds.of(MAILS[:1]))
+    variants = (FORMAL, COMMAS) if mails == 0 else (COMMAS, FORMAL)
+    slots = [Technique("rules of the kind", variants=variants), SHOUT]
+    rng = np.random.default_rng(4)
+    slots, model = asyncio.run(
+        measure_effects(BASE, slots, REQUESTS, evaluate, kinds, answers=120, rng=rng)
+    )
+    prompts, selector = asyncio.run(
+        select_compositions(BASE, slots, model, kinds, REQUESTS, proposer="test")
+    )
+    chosen = [prompts[one.index] for one in asyncio.run(selector.select([MAILS[3], LISTS[3]]))]
+    assert [one.template.rules for one in chosen] == [("Be formal.",), ("Use commas.",)]
+    assert prompts[0].template.rules == (), "no technique is the same for all kinds"
+
+
 def test_predicted_scores_of_compositions_are_sums_of_effects():
     _, model = asyncio.run(
         measure_effects(
@@ -127,7 +145,8 @@ def test_predicted_scores_of_compositions_are_sums_of_effects():
 def test_a_composition_has_the_lines_and_demonstrations_of_its_techniques():
     kinds = find(REQUESTS)
     shown = asyncio.run(demonstrations_of_kinds(kinds, [(prompt, "Done.") for prompt in MAILS]))
-    prompt = compose(BASE, [FORMAL, *shown], proposer="test")
+    (mails,) = asyncio.run(kinds.of(MAILS[:1]))
+    prompt = compose(BASE, [FORMAL, Technique("shown", variants=tuple(shown))], mails)
     assert prompt.template.rules == ("Be formal.",)
     assert [example.answer for example in prompt.template.demonstrations] == ["Done."] * 2
     assert all("mail" in example.prompt[0].text for example in prompt.template.demonstrations)

@@ -103,13 +103,13 @@ async def measure_effects(
         Source of the compositions.
     """
     first = round(_FIRST_SHARE * answers)
-    screened = await _answer(base, techniques, examples, evaluate, count=first, rng=rng)
-    labels = np.array(await kinds.of([examples[index] for index in screened.examples]))
-    promising = _promising(screened, labels)
+    labels = await kinds.of(examples)
+    screened = await _answer(base, techniques, labels, evaluate, count=first, rng=rng)
+    promising = _promising(screened, np.array([labels[index] for index in screened.examples]))
     rest = [techniques[i] for i in promising]
     if not rest:
         return [], EffectModel(kinds.embedder, np.zeros((kinds.centers.shape[1], 0)), np.zeros(0))
-    later = await _answer(base, rest, examples, evaluate, count=answers - first, rng=rng)
+    later = await _answer(base, rest, labels, evaluate, count=answers - first, rng=rng)
     dropped = np.setdiff1d(np.arange(len(techniques)), promising)
     clean = screened.design[:, dropped].sum(axis=1) == 0
     indices = [*(i for i, on in zip(screened.examples, clean, strict=True) if on), *later.examples]
@@ -126,18 +126,18 @@ async def measure_effects(
 async def _answer(
     base: PromptCandidate,
     techniques: Sequence[Technique],
-    examples: Sequence[Prompt],
+    labels: Sequence[int],
     evaluate: Evaluate,
     *,
     count: int,
     rng: np.random.Generator,
 ) -> Answers:
-    """Return the scores of answers to random compositions of techniques."""
+    """Return the scores of answers to random compositions, of requests of kinds."""
     design = rng.random((count, len(techniques))) < _SHARE
-    order = [int(i) for i in rng.permutation(len(examples))]
+    order = [int(i) for i in rng.permutation(len(labels))]
     indices = [order[row % len(order)] for row in range(count)]
     jobs = [
-        (compose(base, [t for t, on in zip(techniques, row, strict=True) if on], proposer=""), i)
+        (compose(base, [t for t, on in zip(techniques, row, strict=True) if on], labels[i]), i)
         for row, i in zip(design, indices, strict=True)
     ]
     scores = [score for _, score in await evaluate([*jobs, *((base, i) for i in order)])]
@@ -195,7 +195,7 @@ _MAIN = 3.0
 """Factor on the columns of mean effects, which the ridge shrinks less by its square."""
 
 
-def choose_compositions(effects: Floats) -> list[tuple[bool, ...]]:
+def choose_compositions(effects: Floats, most: int = MAX_CHOICES) -> list[tuple[bool, ...]]:
     """Return the compositions that are best for some request, the one that suits most first.
 
     The first is the best single one for all requests together. Those that are best for the most
@@ -205,6 +205,8 @@ def choose_compositions(effects: Floats) -> list[tuple[bool, ...]]:
     ----------
     effects : numpy.ndarray, shape (n, t)
         Predicted effect of each technique on each request.
+    most : int, default 16
+        Maximum number of compositions.
     """
     if not effects.shape[1]:
         return [()]
@@ -212,4 +214,65 @@ def choose_compositions(effects: Floats) -> list[tuple[bool, ...]]:
     rows, counts = np.unique(effects > 0, axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     own = [tuple(bool(on) for on in rows[i]) for i in order]
-    return list(dict.fromkeys([fixed, *own]))[:MAX_CHOICES]
+    return list(dict.fromkeys([fixed, *own]))[:most]
+
+
+async def select_compositions(
+    base: PromptCandidate,
+    techniques: Sequence[Technique],
+    model: EffectModel,
+    kinds: RequestKinds,
+    examples: Sequence[Prompt],
+    *,
+    proposer: str,
+) -> tuple[list[PromptCandidate], PromptSelector]:
+    """Return the compositions for the kinds of requests, with their selector.
+
+    With several kinds, the first composition is the best one for all requests: it has the
+    techniques that are the same for all kinds, and is never selected.
+
+    Parameters
+    ----------
+    base : PromptCandidate
+        Prompt without techniques.
+    techniques : sequence of Technique
+        Techniques.
+    model : EffectModel
+        Effects of the techniques.
+    kinds : RequestKinds
+        Kinds of requests.
+    examples : sequence of Prompt
+        Requests.
+    proposer : str
+        Name of the proposer.
+    """
+
+    def prompt(choice: Sequence[bool], kind: int = 0) -> PromptCandidate:
+        chosen = [one for one, on in zip(techniques, choice, strict=True) if on]
+        return compose(base, chosen, kind, proposer=proposer)
+
+    effects = await model.predict(examples)
+    count = len(kinds.centers)
+    if count == 1:
+        choices = choose_compositions(effects)
+        return [prompt(choice) for choice in choices], model.selector(choices)
+    labels = np.array(await kinds.of(examples))
+    pairs = [
+        (kind, choice)
+        for kind in range(count)
+        for choice in choose_compositions(effects[labels == kind], max(1, MAX_CHOICES // count))
+    ]
+    of_all = np.array([not one.variants for one in techniques], dtype=bool)
+    single = prompt((effects.mean(axis=0) > 0) & of_all)
+    within = model.selector([choice for _, choice in pairs])
+    nearest, rows = kinds.nearest(), [kind for kind, _ in pairs]
+    selector = PromptSelector(
+        kinds.embedder,
+        within.weights + _KIND_FIRST * nearest.weights[:, rows],
+        within.intercept + _KIND_FIRST * nearest.intercept[rows],
+    )
+    return [single, *(prompt(choice, kind) for kind, choice in pairs)], selector.with_unused_first()
+
+
+_KIND_FIRST = 1e4
+"""Factor on the closeness to a kind, so that effects decide among the compositions of a kind."""

@@ -53,19 +53,17 @@ async def collect_techniques(design: Design, kinds: RequestKinds) -> list[Techni
         await agreed_rules(design.writer, design.base, group, design.rng)
         for group in await group_by_kind(kinds, answers)
     ]
+    rules = [Technique(f"rules of kind {n + 1}", tuple(one)) for n, one in enumerate(agreed)]
+    shown = await demonstrations_of_kinds(kinds, answers)
     sources = [
         [Technique("rule of people", (line,)) for line in stated],
-        [
-            Technique(f"rule of kind {number + 1}", (line,))
-            for number, rules in enumerate(agreed)
-            for line in rules
-        ],
+        [Technique("rules of the kind", variants=tuple(rules))] if any(agreed) else [],
         [Technique("advice", (line,)) for line in await general_lines(design.writer, design.base)],
-        await demonstrations_of_kinds(kinds, answers),
+        [Technique("demonstrations of the kind", variants=tuple(shown))] if answers else [],
     ]
     turns = (one for position in zip_longest(*sources) for one in position if one is not None)
-    distinct = {(one.rules, one.demonstrations): one for one in reversed(list(turns))}
-    return list(reversed(distinct.values()))[:MAX_TECHNIQUES]
+    distinct = {one.rules or (one.name,): one for one in turns}
+    return list(distinct.values())[:MAX_TECHNIQUES]
 
 
 async def write_prompts(

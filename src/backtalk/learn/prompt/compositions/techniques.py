@@ -19,12 +19,23 @@ _SHOWN = 2
 
 @dataclass(frozen=True)
 class Technique:
-    """Part of a prompt: lines, or demonstrations."""
+    """Part of a prompt: lines, or demonstrations, the same for all requests or one for each kind.
+
+    >>> rule = Technique("rule", variants=(Technique("a", ("Sort.",)), Technique("b", ("Add.",))))
+    >>> rule.of(1).rules
+    ('Add.',)
+    """
 
     name: str
     """Name for reports, such as ``rule``, ``advice`` or ``demonstrations``."""
     rules: tuple[str, ...] = ()
     demonstrations: tuple[Example, ...] = ()
+    variants: tuple[Technique, ...] = ()
+    """Technique of each kind of request, if they differ."""
+
+    def of(self, kind: int) -> Technique:
+        """Return the technique for a kind of request."""
+        return self.variants[kind] if self.variants else self
 
     @property
     def label(self) -> str:
@@ -33,9 +44,9 @@ class Technique:
 
 
 def compose(
-    base: PromptCandidate, techniques: Sequence[Technique], *, proposer: str
+    base: PromptCandidate, techniques: Sequence[Technique], kind: int = 0, *, proposer: str = ""
 ) -> PromptCandidate:
-    """Return a prompt with techniques.
+    """Return a prompt with techniques for a kind of request.
 
     Parameters
     ----------
@@ -43,16 +54,19 @@ def compose(
         Prompt without them.
     techniques : sequence of Technique
         Techniques to add.
-    proposer : str
+    kind : int, default 0
+        Kind of request.
+    proposer : str, default ""
         Name of the proposer.
     """
-    added = [line for one in techniques for line in one.rules]
-    shown = tuple(example for one in techniques for example in one.demonstrations)
+    parts = [one.of(kind) for one in techniques]
+    added = [line for one in parts for line in one.rules]
+    shown = tuple(example for one in parts for example in one.demonstrations)
     template = base.template.model_copy(
         update={"demonstrations": (*base.template.demonstrations, *shown)}
     )
     rules = (*base.template.rules, *added)
-    note = " + ".join(one.label for one in techniques) or "as before"
+    note = " + ".join(one.label for one in parts) or "as before"
     changed = PromptCandidate(base.system, template)
     return with_rules(changed, rules, proposer=proposer, note=note)
 
@@ -67,10 +81,14 @@ async def group_by_kind(kinds: RequestKinds, examples: Examples) -> list[list[tu
 
 
 async def demonstrations_of_kinds(kinds: RequestKinds, examples: Examples) -> list[Technique]:
-    """Return the demonstrations of each kind: good answers to the requests nearest to its mean."""
+    """Return the demonstrations of each kind: good answers to the requests nearest to its mean.
+
+    A kind without good answers has a technique that adds nothing.
+    """
     results = []
     for number, group in enumerate(await group_by_kind(kinds, examples)):
         if not group:
+            results.append(Technique("no demonstrations"))
             continue
         scores = (await kinds.nearest().predict([prompt for prompt, _ in group]))[:, number]
         order = np.argsort(-scores, kind="stable")[:_SHOWN]

@@ -10,7 +10,7 @@ from backtalk.embedders.registry import EmbedderName
 from backtalk.feedback.views import CritiqueView, LabelView, Pair, ScoreView, SFTExample
 from backtalk.learn.method import Paper, method
 from backtalk.learn.no_improvement import NoImprovement
-from backtalk.learn.prompt.compositions.grid import choose_compositions, measure_effects
+from backtalk.learn.prompt.compositions.grid import measure_effects, select_compositions
 from backtalk.learn.prompt.compositions.kinds import find_kinds
 from backtalk.learn.prompt.compositions.learning import (
     CompositionSettings,
@@ -25,7 +25,6 @@ from backtalk.learn.prompt.compositions.sources import (
     route,
     write_prompts,
 )
-from backtalk.learn.prompt.compositions.techniques import compose
 from backtalk.learn.prompt.learning import (
     ENOUGH_PROMPTS,
     JUDGEMENTS,
@@ -129,16 +128,15 @@ async def adaptive_prompt(
             answers=_affordable_answers(run, answers),
             rng=design.rng,
         )
+        candidates, selector = await select_compositions(
+            design.base,
+            techniques,
+            model,
+            request_kinds,
+            design.examples,
+            proposer="adaptive-prompt",
+        )
         effects = await model.predict(design.examples)
-        choices = choose_compositions(effects)
-        candidates = [
-            compose(
-                design.base,
-                [one for one, on in zip(techniques, choice, strict=True) if on],
-                proposer="adaptive-prompt",
-            )
-            for choice in choices
-        ]
         measured: list[JsonValue] = [
             f"{one.label}: {effect:+.3f}"
             for one, effect in zip(techniques, effects.mean(axis=0), strict=True)
@@ -147,7 +145,7 @@ async def adaptive_prompt(
             "kinds of requests": len(request_kinds.centers),
             "mean effects": measured,
         }
-        return SelectedPrompts(candidates, model.selector(choices), notes)
+        return SelectedPrompts(candidates, selector, notes)
 
     settings = CompositionSettings(
         examples, confirmation, level, explore, judge=judge, writer=writer, embedder=embedder
