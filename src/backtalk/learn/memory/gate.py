@@ -216,10 +216,12 @@ async def _answer(
 ) -> list[dict[str, str]]:
     """Return the answer to each prompt by the wish under which it was written."""
     wishes = [(trait.more, trait.less, AS_IT_IS) for trait in traits]
+    # The most probable answers differ by the wish alone.
+    sampling = context.policy.decoder.base_sampling.model_copy(update={"temperature": 0.0})
     requests = [
         Request(
             messages=context.policy.messages(prompt, remembered=[wish] if wish else []),
-            sampling=context.policy.decoder.base_sampling,
+            sampling=sampling,
             seed=context.run.seed * 1_000 + 101,
         )
         for prompt, contrary in zip(prompts, wishes, strict=True)
