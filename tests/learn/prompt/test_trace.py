@@ -152,6 +152,29 @@ def test_what_an_inner_function_reads_is_an_input_of_the_outer_one() -> None:
     assert names(result.backward("Wrong.").nodes) == ["factor", "total"]
 
 
+def test_a_function_that_changes_its_argument_leaves_the_parameter_as_it_is() -> None:
+    rules = node(["Be brief."], "rules", trainable=True)
+
+    @traced
+    def number(lines: list[str]) -> list[str]:
+        lines.append("End.")
+        return lines
+
+    assert number(rules).value == ["Be brief.", "End."]
+    assert rules.value == ["Be brief."]
+
+
+def test_objects_that_can_be_called_are_functions() -> None:
+    class Shout:
+        async def __call__(self, text: str) -> str:
+            return text.upper()
+
+    x = node("hi", "x", trainable=True)
+    result = run_sync(traced(Shout())(x))
+    assert (result.value, result.name) == ("HI", "Shout")
+    assert traced(lambda text: text)(x).name == "lambda"
+
+
 def test_methods_and_variable_arguments_can_be_traced() -> None:
     class Adder:
         def __init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -73,10 +74,12 @@ def _trace(function: Function, *, trainable: bool, name: str) -> Function:
     make_call = functools.partial(
         _Call,
         inspect.signature(function),
-        name or function.__name__,
+        name or getattr(function, "__name__", type(function).__name__).strip("<>"),
         (inspect.getdoc(function) or "").strip(),
     )
-    if inspect.iscoroutinefunction(function):
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - an object with an async __call__
+    ):
 
         @functools.wraps(function)
         async def operator(*arguments: Any, **keywords: Any) -> Node:
@@ -113,7 +116,9 @@ class _Call:
             {key: value for key, value in self.bound.arguments.items() if key != "self"}
         )
         for key, argument in self._arguments.items():
-            self.bound.arguments[key] = argument.value
+            # A function that changes a list in place must not change the parameter.
+            value = argument.value
+            self.bound.arguments[key] = copy.deepcopy(value) if argument.trainable else value
         self._recorder = Recorder()
         self._token: Token[Recorder | None] | None = None
 
