@@ -43,7 +43,7 @@ def registered(monkeypatch):
 
 def test_every_claim_names_a_system_of_the_literature():
     for item in running.load().values():
-        assert get_system(item.system).tier == "A"
+        assert get_system(item.system).tier in {"A", "B"}
         assert item.seeds >= 5
         assert item.expected
         assert item.paper
