@@ -178,8 +178,9 @@ def _taught(method: str, facts: Sequence[Fact], teach: Teach) -> Iterator[tuple[
             ]
             return [reply.text for reply in run_sync(model.generate(calls))]
 
-        asked = [QUESTIONS[0].format(fact.country) for fact in facts]
-        for fact, request, text in zip(facts, asked, answer(POLICY, asked), strict=True):
+        questions = [QUESTIONS[0].format(fact.country) for fact in facts]
+        texts = answer(POLICY, questions)
+        for fact, request, text in zip(facts, questions, texts, strict=True):
             interaction = Interaction.of(request, text, user="ada")
             store.add(interaction, teach(interaction, fact))
         learned = learn(method, POLICY, store, split="all")

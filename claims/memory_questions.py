@@ -97,10 +97,10 @@ def _judge(person: Person, prompts: Sequence[Prompt], *answers: Sequence[str]) -
     """Return the pairs of answers of which the user prefers one."""
     pairs = []
     for prompt, first, second in zip(prompts, *answers, strict=True):
-        asked = Interaction.of(prompt, first, second)
-        for item in give_feedback(person, "preference", asked):
+        interaction = Interaction.of(prompt, first, second)
+        for item in give_feedback(person, "preference", interaction):
             if isinstance(item, Preference) and item.chosen and item.rejected:
-                case = Case(asked, (item,))
+                case = Case(interaction, (item,))
                 chosen, rejected = case.text(item.chosen), case.text(item.rejected)
                 pairs.append(Pair(prompt=prompt, chosen=chosen, rejected=rejected))
     return pairs

@@ -206,8 +206,8 @@ async def make_questions(
         remaining = remaining[len(batch) :]
         chosen = [prompts[int(rng.integers(len(prompts)))] for _ in batch]
         cases = await _answer(context, batch, chosen)
-        asked = (_question(*case) for case in zip(batch, chosen, cases, strict=True))
-        questions += [question for question in asked if question is not None]
+        new = (_question(*case) for case in zip(batch, chosen, cases, strict=True))
+        questions += [question for question in new if question is not None]
     return questions
 
 
