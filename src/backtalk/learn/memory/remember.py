@@ -98,7 +98,7 @@ async def memory(
         measured.
     rewrite : bool, default False
         If true, the policy's model rewrites entries as general advice. A rewritten entry is used
-        only if answers under it are at least as close to those that people wrote.
+        only if answers under it are closer to those that people wrote, on several edits.
     check : int, default 0
         Maximum number of requests on which the policy's model answers with and without each kind
         of entry. A kind that makes answers worse, as the feedback judges them, is left out.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
@@ -16,9 +17,15 @@ from backtalk.learn.memory.collecting import Collection
 from backtalk.learn.memory.induction import MAX_RULE, Example, induce_rules, sandbox_world
 from backtalk.learn.memory.lesson import Lesson
 from backtalk.learn.memory.verification import MAX_TESTS, closeness
+from backtalk.memory.contradictions import contradiction
 from backtalk.models import Request, Sampling
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 REWRITTEN_KINDS = frozenset({"correction", "principle", "preference"})
+MIN_CONFIDENCE = 0.75
+"""Minimum posterior mean of the probability that a new wording brings an answer closer."""
 _REQUEST = (
     "A person said this about an answer:\n{text}\n\nWrite it as one general instruction to the "
     "writer of future answers, in one sentence that begins with a verb. Add nothing that was not "
@@ -39,9 +46,10 @@ async def rewrite_lessons(
 ) -> Rewrites:
     """Return the lessons that a model states better than the feedback did.
 
-    Answers under both wordings are compared with those that people wrote, on the requests of the
-    lesson's edits. A new wording is used if its answers are at least as similar on average; without
-    an edit to compare with, it is not used.
+    Answers under both wordings, and without either, are compared with those that people wrote, on
+    the requests of the lesson's edits. A new wording is used if its answers are the closest on
+    average, if it brings far more answers closer than farther away, and if it does not contradict
+    the first one. Small models state nonsense that changes one answer by accident.
 
     Parameters
     ----------
@@ -66,12 +74,11 @@ async def rewrite_lessons(
         if words is None or words == lesson.text:
             continue
         examples = [_example(*by_id[id_]) for id_ in lesson.feedback if id_ in by_id][:MAX_TESTS]
-        trials = [(text, example) for text in (lesson.text, words) for example in examples]
-        scores = await closeness(context, trials, seed=22)
-        old, new = (
-            float(np.mean(part)) for part in (scores[: len(examples)], scores[len(examples) :])
-        )
-        if new >= old:
+        trials = [(text, example) for text in (None, lesson.text, words) for example in examples]
+        scores = np.array(await closeness(context, trials, seed=22)).reshape(3, len(examples))
+        none, old, new = map(float, scores.mean(axis=1))
+        is_likely = _confidence(scores[2] - scores[1]) >= MIN_CONFIDENCE
+        if new > max(none, old) and is_likely and contradiction(lesson.text, words) is None:
             results.texts[lesson.key] = words
             before.append(old)
             after.append(new)
@@ -107,6 +114,12 @@ async def _reword(
         replies = await context.model().generate(requests)
     texts = [reply.text.strip().strip("\"“”'").split("\n")[0].strip() for reply in replies]
     return [text if 0 < len(text) <= MAX_RULE else None for text in texts]
+
+
+def _confidence(differences: NDArray[np.float64]) -> float:
+    """Return the posterior mean of the probability that a difference is positive, without ties."""
+    closer, farther = int((differences > 0).sum()), int((differences < 0).sum())
+    return (closer + 1) / (closer + farther + 2)
 
 
 def _example(case: Case, edit: Edit) -> Example:
