@@ -17,14 +17,14 @@ from claims.claim import above, claim
 from claims.learning import Trial, open_trial
 from claims.smollm2 import SMOLLM2
 
-REQUESTS = 28
+REQUESTS = 32
 """Number of short requests with a corrected answer."""
-RESTATED = 12
+RESTATED = 16
 """Number of these that the user states again in full."""
 TESTED = 16
 """Number of held-out short requests."""
-SHORT = {"alphabet": "alphabet: {items}", "chores": "chores: {items}"}
-"""Short requests by kind of task: they name the subject and leave out what to do."""
+KINDS = ("alphabet", "chores")
+"""Kinds of tasks with a short request: the words or chores, without what to do with them."""
 
 
 @claim(
@@ -64,7 +64,7 @@ def rewrite_request(seed: int) -> Mapping[str, float]:
                 rewriter="rewriter",
                 candidates=3,
                 examples=8,
-                confirmation=10,
+                confirmation=14,
             )
         except NoImprovement:
             learned = trial.policy
@@ -74,14 +74,14 @@ def rewrite_request(seed: int) -> Mapping[str, float]:
 
 
 def tasks(trial: Trial, split: str, count: int) -> list[ListsTask]:
-    """Return tasks of the kinds that have a short request."""
+    """Return tasks of the kinds with a short request."""
     drawn = trial.world.tasks(split, 5 * count, seed=trial.seed)  # type: ignore[arg-type]
-    return [task for task in drawn if task.kind in SHORT][:count]
+    return [task for task in drawn if task.kind in KINDS][:count]
 
 
 def short(task: ListsTask) -> Prompt:
     """Return the request of a user who says too little."""
-    return (Message.user(SHORT[task.kind].format(items=task.items)),)
+    return (Message.user(task.items),)
 
 
 def corrected(trial: Trial, task: ListsTask, prompt: Prompt, text: str, *, restated: bool) -> Case:

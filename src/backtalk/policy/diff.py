@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from difflib import ndiff
 from typing import Any
 
-from backtalk.decode import BestOfN, DecoderBase, Sample
+from backtalk.decode import BestOfN, DecoderBase, Rewrite, Sample
 from backtalk.feedback.interaction import prompt_text
 from backtalk.memory.spec import MemorySpec
 from backtalk.models.endpoint.address import host_of
@@ -188,6 +188,10 @@ def describe_decoder(decoder: DecoderBase) -> str:
     if isinstance(decoder, BestOfN):
         less = f" less {decoder.pessimism:g} standard deviations" if decoder.pessimism else ""
         return f"the best of {decoder.n} samples by the reward {decoder.reward[:_SHORT]}{less}"
+    if isinstance(decoder, Rewrite):
+        shown = len(decoder.demonstrations)
+        examples = f" with {shown} demonstrations" if shown else ""
+        return f"one sample for the request that a rewriter completes{examples}"
     return f"the decoder {decoder.kind}"
 
 

@@ -57,12 +57,9 @@ async def clustered(
 
     vectors = await _vectors(texts, embedder)
     fitted = KMeans(min(count, len(texts)), n_init=4, random_state=seed).fit(vectors)
-    distances = fitted.transform(vectors)
+    order = fitted.transform(vectors).argsort(axis=0)
     return [
-        sorted(
-            np.flatnonzero(fitted.labels_ == cluster).tolist(),
-            key=lambda index, cluster=cluster: distances[index, cluster],
-        )
+        [int(index) for index in order[:, cluster] if fitted.labels_[index] == cluster]
         for cluster in range(fitted.n_clusters)
     ]
 

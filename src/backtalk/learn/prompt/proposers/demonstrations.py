@@ -142,7 +142,7 @@ class BootstrapProposer:
     ) -> list[tuple[tuple[int, int], int]]:
         """Return combinations with the index of a request that none of their examples shows."""
         keys = [{prompt_key(one.prompt) for one in shown} for shown in sets]
-        jobs = []
+        jobs: list[tuple[tuple[int, int], int]] = []
         while len(jobs) < self._tried:
             for position in state.rng.permutation(len(pairs))[: self._tried - len(jobs)]:
                 pair = pairs[position]
