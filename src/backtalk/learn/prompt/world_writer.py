@@ -19,6 +19,8 @@ from backtalk.worlds.train.curriculum import GUIDANCE
 STOCK_LINES = tuple(GUIDANCE.values())
 """General advice that the small models read, as "check your facts" is for a large one."""
 _MAX_NEW_LINES = 2
+_DEPARTURE = 0.2
+"""Probability with which a line is left out or added against the direction."""
 
 
 class WorldWriter:
@@ -160,7 +162,9 @@ class WorldWriter:
     ) -> list[PromptCandidate]:
         """Return prompts of the lines in the direction, and of lines without a measured effect.
 
-        Without a direction, lines of the history are combined at random.
+        A prompt that was tried before departs from the direction in some lines, as effects of a
+        short history are uncertain. Without a direction, lines of the history are combined at
+        random.
 
         Parameters
         ----------
@@ -177,6 +181,7 @@ class WorldWriter:
         best = history[-1][0]
         seen = list(dict.fromkeys(line for item, _ in history for line in lines(item)))
         fixed = [line for line in direction.split("\n") if line]
+        tried = [set(lines(item)) for item, _ in history]
         effects = line_effects(history) if direction else {}
         open_lines = [
             line
@@ -188,7 +193,10 @@ class WorldWriter:
             most = _MAX_NEW_LINES if direction else max(1, len(open_lines) // 2)
             size = min(int(rng.integers(0, most + 1)), len(open_lines))
             extra = [open_lines[i] for i in rng.permutation(len(open_lines))[:size]]
-            results.append(with_lines(best, [*fixed, *extra]))
+            chosen = [*fixed, *extra]
+            if direction and set(chosen) in tried:
+                chosen = _depart(chosen, list(effects), rng)
+            results.append(with_lines(best, chosen))
         return results
 
     async def _refined(self, batch: Sequence[TextFeedback], *, seed: int) -> Examples:
@@ -230,6 +238,15 @@ class WorldWriter:
         except RecordError:
             return f"{prompt_text(prompt)}\n{answer}"
         return self._world.example(task, answer)
+
+
+def _depart(chosen: Sequence[str], others: Sequence[str], rng: np.random.Generator) -> list[str]:
+    """Return lines of which each is left out, and of the others each added, with a probability."""
+    return [
+        line
+        for line in dict.fromkeys((*chosen, *others))
+        if (line in chosen) == (rng.random() >= _DEPARTURE)
+    ]
 
 
 def line_effects(history: History) -> dict[str, float]:

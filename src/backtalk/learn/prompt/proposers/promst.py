@@ -108,5 +108,8 @@ async def select_by_model(
     model = BayesianRidge().fit(
         vectors[: len(scored)], [trial.mean for trial in scored], sample_weight=weights
     )
-    mean, deviation = model.predict(vectors[len(scored) :], return_std=True)
-    return [pool[i] for i in np.argsort(-(mean + deviation), kind="stable")[:count]]
+    with np.errstate(invalid="ignore"):
+        mean, deviation = model.predict(vectors[len(scored) :], return_std=True)
+    # Rounding can make a variance negative, of which the root is not a number.
+    bounds = mean + np.nan_to_num(deviation)
+    return [pool[i] for i in np.argsort(-bounds, kind="stable")[:count]]
