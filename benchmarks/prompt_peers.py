@@ -43,9 +43,9 @@ from benchmarks.peers.endpoint import Best, Endpoint, Task
 from benchmarks.peers.environments import FOLDER, PEERS, RUNS, Peer
 from benchmarks.table import Table
 
-CALLS = (40, 60, 90, 120, 180, 240)
+CALLS = (30, 40, 60, 90, 120, 180, 240)
 """Numbers of calls at which scores are compared; the last one is the budget of each peer."""
-OWN_BUDGETS = (40, 60, 120)
+OWN_BUDGETS = (30, 40, 60)
 """Budgets of Backtalk, whose searches are planned for their budget."""
 SEEDS = tuple(int(seed) for seed in os.environ.get("SEEDS", "11,12").split(","))
 TRAIN = 40

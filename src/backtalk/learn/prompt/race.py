@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 _LEAD = 0.5
 """Number of standard errors by which a candidate takes the lead. It is low, as steps of a search
 are small, and a false one does not pass the confirmation."""
-_CLEAR_LEAD = 3.0
-"""Number of standard errors from which a race with a budget needs no further heat."""
+_CLEAR_LEAD = 0.99
+"""Level of the t-test by which a lead is so clear that a race with a budget ends."""
 _FIRST_HEAT = 4
 """Minimum number of examples of the first heat of a race with a budget."""
+_UNLIMITED = 1e9
+"""Number of answers that stands for a budget whose limits are not known yet."""
 _PER_ENTRANT = 6
 """Number of answers that a candidate of such a race takes on average: it answers the first heat,
 and half of the candidates answer the next one."""
@@ -103,15 +105,18 @@ class Race:
     def _next_heat(self, alive: Sequence[Trial], size: int) -> int:
         """Return the number of examples of the next heat; that of the last one ends the race.
 
-        With a budget, a race ends as well when its leader is clear.
+        With a budget, a race ends as well when its leader is clear, or when one candidate remains
+        and there is no room for another race: the confirmation tells more than further heats.
         """
         following = min(2 * size, self.examples)
         if self.room is None:
             return following
-        if size >= 2 * _FIRST_HEAT and self._has_clear_leader(alive):
-            return size
         survivors = -(-len(alive) // 2)
-        return int(min(following, size + self.room() / (survivors + 1)))
+        room = min(self.room(), _UNLIMITED)
+        is_over = survivors == 1 and not affordable_entrants(room)
+        if is_over or self._has_clear_leader(alive):
+            return size
+        return int(min(following, size + room / (survivors + 1)))
 
     def _has_clear_leader(self, trials: Sequence[Trial]) -> bool:
         best = max(trials, key=self._lead)
@@ -155,5 +160,8 @@ def _standard_error(differences: NDArray[np.float64]) -> float:
 
 
 def _is_clear(differences: NDArray[np.float64]) -> bool:
-    """Return whether the mean of differences is several standard errors above 0."""
-    return bool(differences.mean() > _CLEAR_LEAD * _standard_error(differences))
+    """Return whether a t-test tells the mean of differences from 0."""
+    from backtalk.stats.distributions import t_quantile  # noqa: PLC0415 - slow to import
+
+    quantile = float(t_quantile(_CLEAR_LEAD, len(differences) - 1))
+    return bool(differences.mean() > quantile * _standard_error(differences))
