@@ -47,7 +47,7 @@ def notes(trials: Sequence[ToolTrial]) -> list[str]:
     lines = [
         *_unknown_arguments(worked, failed),
         *_missing_arguments(worked, failed),
-        *(_note_on_values(name, good[name], blamed[name]) for name in blamed),
+        *(_note_on_values(name, good.get(name), blamed[name]) for name in blamed),
         *_messages(failed),
     ]
     return [*lines, *_examples(worked)]
@@ -127,7 +127,8 @@ def _blamed_values(trials: Sequence[ToolTrial]) -> dict[str, Counter[str]]:
 
     An argument of a failed call is suspect if no call with a value of its kind worked. Values that
     repeat are kinds of their own; others, such as dates, are of a kind if they have the same form.
-    Of several suspects, those that the message names are to blame, or else the most frequent one.
+    Of several suspects, those that the message names are to blame, or else the most frequent one. A
+    value that the message quotes with the name of its argument is to blame if it never worked.
     """
     worked, failed = _parted(trials)
     good, bad = _values(worked), _values(failed)
@@ -136,7 +137,18 @@ def _blamed_values(trials: Sequence[ToolTrial]) -> dict[str, Counter[str]]:
     blamed: dict[str, Counter[str]] = {}
     for trial in failed:
         values = {name: _json(value) for name, value in (trial.call.arguments or {}).items()}
-        suspects = [n for n, v in values.items() if n in known and kinds[n](v) not in known[n]]
+        quoted = [
+            name
+            for name, value in values.items()
+            if _names(trial.result, name)
+            and _names(trial.result, value)
+            and value not in good.get(name, ())
+        ]
+        suspects = quoted or [
+            name
+            for name in values
+            if name in known and kinds[name](values[name]) not in known[name]
+        ]
         named = [name for name in suspects if _names(trial.result, name)]
         most = max((bad[name][values[name]] for name in suspects), default=0)
         frequent = [name for name in suspects if bad[name][values[name]] == most]
@@ -159,12 +171,13 @@ def _form(value: str) -> str:
     return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "0", value))
 
 
-def _note_on_values(name: str, good: Counter[str], bad: Counter[str]) -> str:
+def _note_on_values(name: str, good: Counter[str] | None, bad: Counter[str]) -> str:
     """Return the sentence on the values of an argument."""
     worked, failed = (
-        ", ".join(value for value, _ in values.most_common(_MAX_VALUES)) for values in (good, bad)
+        ", ".join(value for value, _ in values.most_common(_MAX_VALUES))
+        for values in (good or Counter[str](), bad)
     )
-    return f"{name}: {worked} worked; {failed} failed."
+    return f"{name}: " + (f"{worked} worked; " if worked else "") + f"{failed} failed."
 
 
 def _unknown_arguments(worked: Sequence[ToolTrial], failed: Sequence[ToolTrial]) -> list[str]:
