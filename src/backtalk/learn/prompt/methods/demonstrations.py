@@ -9,6 +9,7 @@ from pydantic import Field
 
 from backtalk.errors import BacktalkError
 from backtalk.learn.method import Paper
+from backtalk.learn.prompt.examples import good_answers
 from backtalk.learn.prompt.optimiser import Search, optimiser
 from backtalk.learn.prompt.proposers.demonstrations import (
     TRIGGER,
@@ -18,8 +19,13 @@ from backtalk.learn.prompt.proposers.demonstrations import (
 )
 from backtalk.learn.prompt.proposers.principles import PrincipleProposer
 from backtalk.learn.prompt.protocol import Proposer
+from backtalk.learn.requirements import FeedbackRequirement
 
 Count = Annotated[int, Field(ge=1)]
+RIGHT_ANSWERS = FeedbackRequirement(
+    "a request with a right answer: an edit, a demonstration or a preference",
+    lambda feedback: bool(good_answers(feedback)),
+)
 
 
 @optimiser(
@@ -132,6 +138,7 @@ async def sec(search: Search, *, size: Count = 3) -> Sequence[Proposer]:
     formula="mistakes = {y ~ policy(x) : y differs from the right answer}; low = reflect(mistake, "
     "right answer); high = condense(low); rules = high or low",
     example="-o mistakes=2",
+    requires=[RIGHT_ANSWERS],
 )
 async def leap_prompt(
     search: Search,
