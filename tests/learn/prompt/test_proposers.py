@@ -37,6 +37,7 @@ from backtalk.models.protocol import Request
 from backtalk.models.run_sync import run_sync
 from backtalk.worlds import get_world
 from backtalk.worlds.skills import RULE_REQUEST
+from backtalk.worlds.train.curriculum import GUIDANCE
 
 USEFUL = ("Be brief.", "Be kind.")
 """Rules that raise the score of a prompt, each by a half."""
@@ -267,6 +268,19 @@ def test_line_effects_compare_prompts_with_and_without_a_line() -> None:
     ]
     effects = line_effects(history)
     assert effects == pytest.approx({"A": 0.15, "B": 0.0})
+
+
+def test_a_direction_that_leads_to_a_tried_prompt_is_departed_from() -> None:
+    texts = ["Be brief.", "Be kind.", *GUIDANCE.values()]
+    history = [
+        (with_rules(PromptCandidate(None), group), len(group) / 10)
+        for group in (*([text] for text in texts), texts[:1], texts)
+    ]
+    writer = WorldWriter(FunctionModel(lambda _: "", name="small"), "lists")
+    direction = run_sync(writer.find_direction(history))
+    assert set(direction.split("\n")) == set(texts)
+    proposals = run_sync(writer.continue_history(history, direction, count=8))
+    assert any(set(lines(one)) != set(texts) for one in proposals)
 
 
 def test_an_instruction_writer_reads_the_tagged_reply() -> None:
