@@ -23,6 +23,9 @@ _OUTSIDE_WEIGHT = 3
 """Weight of an example outside a scope, relative to another request of the store."""
 _MIN_REQUESTS = 20
 """Number of requests from which on a word that none of them has does not tell them apart."""
+_HALF, _WITHOUT_QUALIFIER = 0.6, 0.5
+"""Share of a condition's words up to which a request without the words that say which of a kind
+counts for less, and the factor."""
 _SAME_WORD, _OTHER_WORD = 0.8, 0.35
 """Cosine similarities from which on two words mean the same, and up to which they do not."""
 
@@ -108,6 +111,9 @@ def _condition_evidence(
     assert where is not None
     parts = [_weights(scope, words, background) for words in condition.alternatives]
     literal = max((_share(part, request) for part in parts), default=0.0)
+    own = {*content_words(request)}
+    if literal <= _HALF and condition.qualifiers and not condition.qualifiers & own:
+        literal *= _WITHOUT_QUALIFIER  # a report, but not for the board
     meant = max((_meant(part, request, vectors) for part in parts), default=0.0)
     if condition.everywhere and _is_general(condition, background):
         literal = meant = 1.0

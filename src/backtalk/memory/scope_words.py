@@ -28,6 +28,7 @@ _EXCEPT = re.compile(
     r"\b(?:except(?: for| in| when)?|unless|but not|other than|outside(?: of)?|apart from|excluding"
     r"|without|not|never|n't)\b"
 )
+_QUALIFIER = re.compile(r"^\W*\w+\b.*?\w+ (?:for|to|from|about|with|of|by)\b(?P<rest>.*)$")
 _OR = re.compile(r"\s*(?:,|;|/|\bor\b|\band\b)\s*")
 
 
@@ -90,6 +91,8 @@ class Condition:
     """Content words of each exception."""
     everywhere: bool = False
     """True if it is about all requests of a kind, such as "in all my mails"."""
+    qualifiers: frozenset[str] = frozenset()
+    """Content words that say which of a kind, such as "board" in "in reports for the board"."""
 
     @property
     def is_general(self) -> bool:
@@ -105,7 +108,8 @@ def parse_condition(where: str) -> Condition:
     >>> parse_condition("in mails to my boss or customers").alternatives
     (('mail', 'boss'), ('mail', 'customer'))
     >>> parse_condition("everywhere except in mails to my boss")
-    Condition(alternatives=(), exceptions=(('mail', 'boss'),), everywhere=True)
+    Condition(alternatives=(), exceptions=(('mail', 'boss'),), everywhere=True, \
+qualifiers=frozenset())
     """
     positive, *negative = _EXCEPT.split(where.casefold())
     exceptions = tuple(words for part in negative for words in _alternatives(part))
@@ -113,7 +117,9 @@ def parse_condition(where: str) -> Condition:
     specific = any(word not in GENERAL_WORDS for words in alternatives for word in words)
     words = {match.group() for match in _WORD.finditer(positive)}
     everywhere = bool(words & ALL_WORDS) or (bool(exceptions) and not specific)
-    return Condition(alternatives, exceptions, everywhere)
+    qualified = _QUALIFIER.match(positive)
+    qualifiers = frozenset(content_words(qualified["rest"]) if qualified else ())
+    return Condition(alternatives, exceptions, everywhere, qualifiers)
 
 
 def _alternatives(text: str) -> tuple[tuple[str, ...], ...]:

@@ -15,7 +15,7 @@ from backtalk.memory.index.partition import Partition
 from backtalk.memory.index.rows import Rows, delete_unless
 
 _NEW_SHARE = 0.05
-"""Share of rows without saved bytes above which all bytes are written again."""
+"""Share of rows without saved codes above which all codes are written again."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class SavedIndex:
     rows: str
     """Name of the file of ids and lists."""
     partition: str | None
-    """Name of the file of the partition's bytes."""
+    """Name of the file of the partition's codes."""
     partition_rows: int
-    """Number of rows whose bytes are in that file; the others are read from the vectors."""
+    """Number of rows whose codes are in that file; the others are read from the vectors."""
     trained: int
     """Number of vectors that the partition was trained for."""
 

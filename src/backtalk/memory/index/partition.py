@@ -15,19 +15,26 @@ from backtalk.memory.index.exact import nearest_rows
 _ROWS_PER_CENTROID = 25
 _ITERATIONS = 6
 _BATCH = 65_536
-_BUDGET = 4_000
-"""Allowed rows that a search compares if 10,000 are allowed."""
+_BUDGET, _GROWTH = 3_500, 0.53
+"""Allowed rows that a search compares if 10,000 are allowed, and the exponent of its growth."""
 
-_SPREAD = 0.35
+_SPREAD = 0.25
 """Exponent of the share of allowed rows by which more lists are visited if these are spread."""
 
 _EVEN = 0.7
 """Bound of the ratio of rows near the query to those expected of a scope that is spread evenly."""
 
-_SCAN = 0.05
+_SCAN = 0.005
 """Share of allowed rows above which lists are read in order; below, allowed rows one by one."""
 
-_MIN_SHORTLIST = 40
+_SHORTLIST, _MIN_SHORTLIST = 8, 200
+"""Rows compared exactly at the end, as a multiple of the number of results, and at least."""
+
+_PARTS = 128
+"""Number of parts of a vector up to which each has fewer values."""
+
+_BITS = 4
+"""Bits of a code, as the scan with vector instructions takes them."""
 
 
 def is_available() -> bool:
@@ -41,19 +48,21 @@ def _faiss() -> Any:
 
 
 class Partition:
-    """Lists of similar rows, with a byte per value of each vector.
+    """Lists of similar rows, with a code of 4 bits for every 1, 2 or 4 values of a vector.
 
     A search visits the lists whose centroids are most similar to the query, until they hold enough
-    rows of the scope: 4,000 of a scope of 10,000, 16,000 of 1,000,000. The share falls with the
+    rows of the scope: 3,500 of a scope of 10,000, 40,000 of 1,000,000. The share falls with the
     size of the scope, as the nearest rows are then nearer. If the scope is small compared to the
-    index, its rows in these lists are compared exactly; otherwise the bytes are compared, and the
-    best rows then exactly. So a scope is searched as well as the whole index is, wherever its rows
-    lie. Inverted lists: Sivic and Zisserman (2003), "Video Google"; their implementation is
-    faiss's ``IndexIVFScalarQuantizer``.
+    index, its rows in these lists are compared exactly; otherwise the codes are compared, and the
+    best 200 rows then exactly. So a scope is searched as well as the whole index is, wherever its
+    rows lie. Inverted lists: Sivic and Zisserman (2003), "Video Google"; codes: Jégou et al.
+    (2011), "Product quantization for nearest neighbor search", compared in registers (André et al.
+    2015, "Cache locality is not enough"); their implementation is faiss's
+    ``IndexIVFPQFastScan``.
 
     Parameters
     ----------
-    ivf : faiss.IndexIVFScalarQuantizer
+    ivf : faiss.IndexIVF
         Trained index over row numbers.
     lists : NDArray[np.int32]
         List of each row, -1 if it is not held, shape ``(rows,)``.
@@ -90,10 +99,11 @@ class Partition:
         clustering.niter = _ITERATIONS
         clustering.min_points_per_centroid = 1
         quantizer = faiss.IndexFlatIP(dimension)
-        training = vectors[sample]
+        training = vectors[np.resize(sample, max(sample_size, 2**_BITS))]
         clustering.train(training, quantizer)
-        kind, metric = faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
-        ivf = faiss.IndexIVFScalarQuantizer(quantizer, dimension, count, kind, metric, False)
+        parts, metric = _subvectors(dimension), faiss.METRIC_INNER_PRODUCT
+        ivf = faiss.IndexIVFPQFastScan(quantizer, dimension, count, parts, _BITS, metric)
+        ivf.by_residual = False
         ivf.train(training)
         partition = cls(ivf, np.empty(0, np.int32))
         for begin in range(0, len(rows), _BATCH):
@@ -125,14 +135,10 @@ class Partition:
         lists : NDArray[np.int64], optional
             Their lists, from :meth:`nearest_lists`.
         """
-        faiss = _faiss()
-
         if not len(rows):
             return
         lists = self.nearest_lists(vectors) if lists is None else lists
-        vectors, rows = np.ascontiguousarray(vectors), np.ascontiguousarray(rows)
-        pointer = faiss.swig_ptr
-        self._ivf.add_core(len(rows), pointer(vectors), pointer(rows), pointer(lists))
+        self._ivf.add_with_ids(np.ascontiguousarray(vectors), np.ascontiguousarray(rows))
         end = int(rows.max()) + 1
         if end > len(self.lists):
             grown = np.full(max(end, len(self.lists) * 5 // 4), -1, np.int32)
@@ -142,13 +148,13 @@ class Partition:
         self._sizes += np.bincount(lists, minlength=len(self._sizes))
 
     def remove(self, rows: NDArray[np.int64]) -> None:
-        """Remove rows from the results; their bytes go with the next :meth:`purge`."""
+        """Remove rows from the results; their codes go with the next :meth:`purge`."""
         self._sizes -= np.bincount(self.lists[rows], minlength=len(self._sizes))
         self.lists[rows] = -1
         self._removed = np.concatenate([self._removed, rows])
 
     def purge(self) -> bool:
-        """Erase the bytes of removed rows, and report whether there were any.
+        """Erase the codes of removed rows, and report whether there were any.
 
         This takes some 10 ms per million rows in the partition.
         """
@@ -156,9 +162,36 @@ class Partition:
 
         if not len(self._removed):
             return False
+        sizes = self._list_sizes()
         self._ivf.remove_ids(faiss.IDSelectorBatch(self._removed))
+        self._clear_free_slots(np.flatnonzero(self._list_sizes() < sizes))
         self._removed = np.empty(0, np.int64)
         return True
+
+    def _list_sizes(self) -> NDArray[np.int64]:
+        lists = self._ivf.invlists
+        return np.array([lists.list_size(number) for number in range(self._ivf.nlist)])
+
+    def _clear_free_slots(self, numbers: NDArray[np.int64]) -> None:
+        """Erase the codes after the last row of some lists.
+
+        faiss 1.15.1 leaves the codes of removed rows there, and mixes those of rows that are added
+        later with them, so that these are not found.
+        """
+        faiss = _faiss()
+
+        lists = faiss.downcast_InvertedLists(self._ivf.invlists)
+        if not hasattr(lists, "packer"):  # lists that an earlier version wrote
+            return
+        slots, size = lists.n_per_block, lists.block_size
+        empty = np.zeros(lists.packer.code_size, np.uint8)
+        for number in numbers.tolist():
+            blocks, used = divmod(lists.list_size(number), slots)
+            if used:
+                codes = faiss.rev_swig_ptr(lists.get_codes(number), (blocks + 1) * size)
+                last = codes[blocks * size :].reshape(1, -1)
+                for slot in range(used, slots):
+                    lists.packer.pack_1(empty, slot, last)
 
     def search(
         self,
@@ -192,7 +225,7 @@ class Partition:
             candidates = rows[near[self.lists[rows]]]
         else:
             scope = self._bitmap(rows)
-            shortlist = max(4 * k, _MIN_SHORTLIST)
+            shortlist = max(_SHORTLIST * k, _MIN_SHORTLIST)
             candidates = self._scan(query, visited, similarities[visited], shortlist, scope)
         return nearest_rows(query, vectors, k, candidates)
 
@@ -211,7 +244,7 @@ class Partition:
         return visited[counts[visited] > 0]
 
     def _bitmap(self, rows: NDArray[np.int64] | None) -> NDArray[np.uint8] | None:
-        """Return a bit for each row, 1 in the scope, or ``None`` if all bytes may be compared."""
+        """Return a bit for each row, 1 in the scope, or ``None`` if all codes may be compared."""
         if rows is None:
             if not len(self._removed):
                 return None
@@ -228,7 +261,7 @@ class Partition:
         count: int,
         scope: NDArray[np.uint8] | None,
     ) -> NDArray[np.int64]:
-        """Return the rows whose bytes are most similar to the query, sorted."""
+        """Return the rows whose codes are most similar to the query, sorted."""
         faiss = _faiss()
 
         selector = None if scope is None else faiss.IDSelectorBitmap(scope)
@@ -259,4 +292,10 @@ class Partition:
 
 def _budget(size: int) -> float:
     """Return the number of rows to compare of a scope of this size."""
-    return float(_BUDGET * (size / 10_000) ** 0.3)
+    return float(_BUDGET * (size / 10_000) ** _GROWTH)
+
+
+def _subvectors(dimension: int) -> int:
+    """Return the number of parts of a vector: one for each value if they are few, or 2, or 4."""
+    widths = [width for width in (1, 2, 4) if dimension % width == 0]
+    return dimension // next((one for one in widths if dimension <= one * _PARTS), widths[-1])
