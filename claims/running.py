@@ -31,6 +31,7 @@ MODULES = (
     "prompts_gradients",
     "prompts_control",
     "prompts_preferences",
+    "prompts_principles",
     "prompts_search",
     "prompts_requests",
     "prompts_tokens",
