@@ -55,7 +55,8 @@ def corrections(feedback: TrainingSet) -> dict[str, list[str]]:
     """Return edited answers and demonstrations by key of the prompt."""
     results: dict[str, list[str]] = {}
     for case in feedback.cases():
-        texts = [item.text for item in (*case.of(Edit), *case.of(Demonstration))]
+        texts = [edit.text for edit in case.of(Edit)]
+        texts += [item.text for item in case.of(Demonstration)]
         if texts:
             results.setdefault(prompt_key(case.interaction.prompt), []).extend(texts)
     return results
