@@ -46,8 +46,9 @@ class _Writer(dspy.BaseLM):
             r"\[\[ ## (\w+) ## \]\]", str(messages[-1]["content"]) if messages else text
         )
         names = [name for name in dict.fromkeys(fields) if name != "completed"]
-        current = re.search(r"basic_instruction ## \]\]\n(.*?)\n\n", text, re.DOTALL)
-        value = rewrite(current.group(1) if current else call("/task")["seed_prompt"], self.last)
+        # The last one: the first is the placeholder in the description of the format.
+        current = re.findall(r"basic_instruction ## \]\]\n(.*?)\n\n", text, re.DOTALL)
+        value = rewrite(current[-1] if current else call("/task")["seed_prompt"], self.last)
         reply = "\n\n".join(f"[[ ## {name} ## ]]\n{value}" for name in names or ["answer"])
         return dspy_reply(f"{reply}\n\n[[ ## completed ## ]]")
 

@@ -70,15 +70,3 @@ class Allowance:
                 if limit is not None and spent
             ]
         return max(min(rooms) - self.reserve, 0)
-
-    def permits(self, used: Usage, answers: int) -> bool:
-        """Return whether more answers fit into the budget beside the reserve.
-
-        Parameters
-        ----------
-        used : Usage
-            As for :meth:`room`.
-        answers : int
-            Number of further answers.
-        """
-        return answers <= self.room(used)

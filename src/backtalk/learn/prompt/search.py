@@ -169,8 +169,15 @@ class _Search:
 
     @property
     def room(self) -> float:
-        """Number of further answers that the search may have."""
-        return self.allowance.room(self.evaluator.used)
+        """Number of further answers that the search may have.
+
+        After a round without a leader there is nothing to confirm yet, and half of what is reserved
+        may go into the next round.
+        """
+        allowance = self.allowance
+        if self.round > 1 and not self.incumbent:
+            allowance = replace(allowance, reserve=allowance.reserve // 2)
+        return allowance.room(self.evaluator.used)
 
     async def run(self, proposers: Sequence[Proposer]) -> str:
         """Run rounds until the search ends, and return the reason."""
@@ -194,12 +201,12 @@ class _Search:
 
     async def _propose(self, proposers: Sequence[Proposer]) -> list[Trial]:
         """Return trials of new candidates, at most those of a round."""
+        self.round += 1
         count = min(self.settings.width, self.settings.candidates + 1 - len(self.trials))
         if math.isfinite(self.room):
             count = min(count, affordable_entrants(self.room))
             if count < 1:
                 raise OutOfBudget
-        self.round += 1
         known = {trial.candidate.version for trial in self.trials}
         new = {
             candidate.version: Trial(candidate)
@@ -247,7 +254,7 @@ class _Search:
         return await self.evaluator.evaluate(jobs)
 
     def _require(self, answers: int) -> None:
-        if not self.allowance.permits(self.evaluator.used, answers):
+        if answers > self.room:
             raise OutOfBudget
 
     async def _race(self, entrants: Sequence[Trial]) -> int:
