@@ -16,10 +16,12 @@ from backtalk.feedback.kinds import Critique, Edit
 from backtalk.feedback.views import Pair
 from backtalk.learn.memory.agreement import promote, repeated_critiques
 from backtalk.learn.memory.habits import Comparison, habits
-from backtalk.learn.memory.lesson import Lesson, merge
+from backtalk.learn.memory.lesson import KEYED_KINDS, Lesson, merge
 from backtalk.learn.memory.speakers import Speakers
 from backtalk.learn.memory.statements import StatementReader
 from backtalk.learn.training_set import TrainingSet
+from backtalk.memory import MemoryEntry
+from backtalk.memory.contradictions import contradiction
 from backtalk.memory.requests import request_text
 
 SYSTEM_WIDE = ("instruction", "critique")
@@ -116,12 +118,22 @@ class Collection:
         fitted = get_embedder(embedder, [item.text for item, *_ in critiques])
         return await repeated_critiques(critiques, fitted, people=len(self.speakers.annotators))
 
-    async def lessons(self, embedder: EmbedderName) -> list[Lesson]:
-        """Return all lessons, the wishes that several people share as one for everybody."""
+    async def lessons(
+        self, embedder: EmbedderName, written: Sequence[MemoryEntry] = ()
+    ) -> list[Lesson]:
+        """Return all lessons, the wishes that several people share as one for everybody.
+
+        Parameters
+        ----------
+        embedder : {"hashed", "sentence"}
+            Embedder of critiques.
+        written : sequence of MemoryEntry, default ()
+            Entries that people wrote. A wish that its speaker contradicted in one later is left
+            out: it is no longer theirs.
+        """
         shared = [*await self.principles(embedder), *self.habits()]
-        return promote(
-            merge([*self.statements(shared), *shared]), people=len(self.speakers.annotators)
-        )
+        lessons = [one for one in self.statements(shared) if not _is_revoked(one, written)]
+        return promote(merge([*lessons, *shared]), people=len(self.speakers.annotators))
 
     def _leave_out(self, reason: str) -> None:
         self.left_out[reason] += 1
@@ -130,6 +142,18 @@ class Collection:
         """Return the edits in the order of their time."""
         edits = [(case, item) for case in self.cases for item in case.of(Edit)]
         return sorted(edits, key=lambda pair: _time(pair[1]))
+
+
+def _is_revoked(lesson: Lesson, written: Sequence[MemoryEntry]) -> bool:
+    """Return true if the speakers of a lesson contradicted it in an entry that they wrote later."""
+    return lesson.kind not in KEYED_KINDS and any(
+        {*lesson.people} <= {*entry.people}
+        and lesson.scope.users == entry.scope.users
+        and lesson.scope.where == entry.scope.where
+        and contradiction(entry.text, lesson.text) is not None
+        for entry in written
+        if lesson.people and lesson.time and entry.time and entry.time > lesson.time
+    )
 
 
 def _time(item: BaseFeedback) -> float:

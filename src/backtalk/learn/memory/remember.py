@@ -26,7 +26,7 @@ from backtalk.learn.memory.option_types import (
 )
 from backtalk.learn.memory.requirements import LESSONS
 from backtalk.learn.memory.rewriting import Rewrites, rewrite_lessons
-from backtalk.learn.memory.writing import write_lessons
+from backtalk.learn.memory.writing import memory_of, write_lessons
 from backtalk.learn.method import Paper, method
 from backtalk.learn.no_improvement import NoImprovement
 from backtalk.learn.training_set import TrainingSet
@@ -112,7 +112,9 @@ async def memory(
     """
     with run.task("reading feedback"):
         collection = Collection.read(feedback)
-        lessons = await collection.lessons(embedder)
+        entries = memory_of(policy, feedback, memory_name).entries()
+        written = [entry for entry in entries if entry.method == "written"]
+        lessons = await collection.lessons(embedder, written)
     kinds = split_kinds(entry_kinds)
     selected = [lesson for lesson in lessons if lesson.kind in kinds]
     notes: dict[str, JsonValue] = {
