@@ -138,9 +138,9 @@ async def find_criteria(
 
 def _name(group: Sequence[tuple[str, TextFeedback]]) -> str:
     """Return the wording that half of the critiques have, or else the most frequent general one."""
-    ((said, times),) = Counter(item.text for _, item in group).most_common(1)
+    ((wording, times),) = Counter(item.text for _, item in group).most_common(1)
     if 2 * times >= len(group):
-        return said
+        return wording
     return Counter(text for text, _ in group).most_common(1)[0][0]
 
 

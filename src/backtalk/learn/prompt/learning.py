@@ -217,7 +217,17 @@ async def confirmation_signal(
     split: PromptSplit,
     signal_of: Callable[[MethodContext], Awaitable[FeedbackSignal]],
 ) -> FeedbackSignal:
-    """Return the signal of the confirmation: by its own feedback, or by all if that is little."""
+    """Return the signal of the confirmation: by its own feedback, or by all if that is little.
+
+    Parameters
+    ----------
+    whole : MethodContext
+        Context with all feedback.
+    split : PromptSplit
+        Prompts of the search and of the confirmation.
+    signal_of : Callable[[MethodContext], Awaitable[FeedbackSignal]]
+        Function that makes a signal of the feedback of a context.
+    """
     own = whole.feedback.on_prompts(split.confirmation_keys)
     judged = {prompt_key(case.interaction.prompt) for case in own.cases()}
     if len(judged) >= MIN_OWN_SIGNAL:
