@@ -65,7 +65,8 @@ def reversals(count: int = SCRIPTS) -> Table:
         tuple(rows),
         f"{count:,} scripts of {len(totals)} kinds on 28 subjects, said by instructions, "
         "follow-ups and entries in eleven wordings, and taken back in four, learned after each "
-        "statement or all at once. Newest only: the last statement on the subject, for everybody. Paste all: all of them.",
+        "statement or all at once. Newest only: the last statement on the subject, for everybody. "
+        "Paste all: all of them.",
     )
 
 

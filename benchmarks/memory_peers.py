@@ -44,7 +44,7 @@ _INSTEAD = re.compile(
     r"(?:\bnot|\binstead of|\brather than|\bover|\bno longer|,)\s+(?:\w+\s+){0,2}$"
 )
 
-Found = list[list[str]]
+Matches = list[list[str]]
 """Texts that a memory finds for each request, the newest last."""
 
 
@@ -52,7 +52,7 @@ Found = list[list[str]]
 class Result:
     """Texts found for the requests of scripts, with the requests to models and the time."""
 
-    found: list[Found]
+    matches: list[Matches]
     calls: Mapping[str, int]
     seconds: float
 
@@ -121,8 +121,8 @@ def run_peer(
         )
     if process.returncode:
         raise BacktalkError(f"{system.label} ended without a result: {process.stderr[-2000:]}")
-    found = json.loads(process.stdout.splitlines()[-1])
-    return Result(found, endpoint.calls - before, time.perf_counter() - start)
+    matches = json.loads(process.stdout.splitlines()[-1])
+    return Result(matches, endpoint.calls - before, time.perf_counter() - start)
 
 
 def reversal_jobs(scripts: Iterable[Script]) -> list[dict[str, Any]]:
@@ -147,27 +147,37 @@ def reversal_jobs(scripts: Iterable[Script]) -> list[dict[str, Any]]:
 def find_after_changes(
     system: System, scripts: Sequence[Script], endpoint: LanguageEndpoint
 ) -> Result:
-    """Return what a memory finds after changes of mind."""
+    """Return what a memory finds after changes of mind.
+
+    Parameters
+    ----------
+    system : System
+        Memory, of Backtalk or of a peer.
+    scripts : sequence of Script
+        Changes of mind.
+    endpoint : LanguageEndpoint
+        Language model of the peers.
+    """
     if system.peer is not None:
         return run_peer(system, reversal_jobs(scripts), endpoint)
     start = time.perf_counter()
-    found = [answer_by_memory(script) for script in scripts]
-    return Result(found, {}, time.perf_counter() - start)
+    matches = [answer_by_memory(script) for script in scripts]
+    return Result(matches, {}, time.perf_counter() - start)
 
 
-def is_right(script: Script, found: Found, *, newest: bool = False) -> bool:
+def is_right(script: Script, matches: Matches, *, newest: bool = False) -> bool:
     """Return true if each request finds what holds for it and nothing against it.
 
     Parameters
     ----------
     script : Script
         Change of mind.
-    found : list of list of str
+    matches : list of list of str
         Texts found for each request.
     newest : bool, default False
         If true, only the newest text on the subject counts.
     """
-    for question, texts in zip(script.questions, found, strict=True):
+    for question, texts in zip(script.questions, matches, strict=True):
         sides = [side for text in texts for side in sides_of(script, text)]
         sides = sides[-1:] if newest else sorted({*sides})
         if sides != ([] if question.side is None else [question.side]):
@@ -177,8 +187,8 @@ def is_right(script: Script, found: Found, *, newest: bool = False) -> bool:
 
 def sides_of(script: Script, text: str) -> list[Side]:
     """Return the side that a text is on, in the words of a statement or in others."""
-    said = [one.side for one in script.statements if one.text in text]
-    return said[:1] or _side_in_other_words(script.topic, text.casefold())
+    sides = [one.side for one in script.statements if one.text in text]
+    return sides[:1] or _side_in_other_words(script.topic, text.casefold())
 
 
 def _side_in_other_words(topic: Topic, text: str) -> list[Side]:
@@ -203,13 +213,13 @@ def reversals(endpoint: LanguageEndpoint) -> Table:
     for system in systems(endpoint):
         own = scripts[:MODEL_SCRIPTS] if system.infer else scripts
         result = find_after_changes(system, own, endpoint)
-        pairs = list(zip(own, result.found, strict=True))
+        pairs = list(zip(own, result.matches, strict=True))
         rows.append(
             (
                 system.label,
                 _share([is_right(*pair) for pair in pairs]),
                 _share([is_right(*pair, newest=True) for pair in pairs]),
-                f"{sum(len(texts) for found in result.found for texts in found):,}",
+                f"{sum(len(texts) for matches in result.matches for texts in matches):,}",
                 *_cost(result, sum(len(script.statements) for script in own)),
             )
         )
@@ -239,7 +249,7 @@ def reversals(endpoint: LanguageEndpoint) -> Table:
 def scope(endpoint: LanguageEndpoint) -> Table:
     """Measure scoped rules in natural language."""
     rules = json.loads(DATA.read_text(encoding="utf-8"))
-    asked = [
+    questions = [
         (number, kind, request)
         for number, rule in enumerate(rules)
         for kind, requests in rule["requests"].items()
@@ -247,11 +257,11 @@ def scope(endpoint: LanguageEndpoint) -> Table:
     ]
     rows = []
     for system in systems(endpoint):
-        result = find_in_scope(system, rules, [request for *_, request in asked], endpoint)
-        (found,) = result.found
+        result = find_in_scope(system, rules, [request for *_, request in questions], endpoint)
+        (matches,) = result.matches
         hits: dict[str, list[bool]] = {"inside": [], "near": [], "other": []}
         wrong = 0
-        for (number, kind, _), texts in zip(asked, found, strict=True):
+        for (number, kind, _), texts in zip(questions, matches, strict=True):
             stated = {i for i, rule in enumerate(rules) if _is_stated(rule["text"], texts)}
             hits[kind].append(number in stated)
             wrong += len(stated - {number} if kind == "inside" else stated)
@@ -259,7 +269,7 @@ def scope(endpoint: LanguageEndpoint) -> Table:
             (
                 system.label,
                 *(_share(hits[kind]) for kind in ("inside", "near", "other")),
-                f"{wrong / len(asked):.2f}",
+                f"{wrong / len(questions):.2f}",
                 *_cost(result, len(rules)),
             )
         )
@@ -278,8 +288,8 @@ def scope(endpoint: LanguageEndpoint) -> Table:
             "ms a rule",
         ),
         tuple(rows),
-        f"{len(rules)} rules of one user, each said with its condition, and {len(asked)} requests: "
-        "in the scope of a rule, near it, and elsewhere.",
+        f"{len(rules)} rules of one user, each said with its condition, and {len(questions)} "
+        "requests: in the scope of a rule, near it, and elsewhere.",
     )
 
 
@@ -309,12 +319,12 @@ def find_in_scope(
         Endpoint of the models.
     """
     if system.peer is not None:
-        said = [
+        statements = [
             {"user": "ada", "text": f"{rule['where'].capitalize()}: {rule['text']}"}
             for rule in rules
         ]
-        asked = [{"user": "ada", "request": request} for request in requests]
-        return run_peer(system, [{"said": said, "asked": asked}], endpoint)
+        questions = [{"user": "ada", "request": request} for request in requests]
+        return run_peer(system, [{"said": statements, "asked": questions}], endpoint)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "store.db") as store:
         entries = [
@@ -327,11 +337,11 @@ def find_in_scope(
         ]
         spec = MemorySpec(revision=Memory(store).add(entries), embedder="sentence")
         memory = LoadedMemory(store, spec)
-        found = [
+        matches = [
             list(run_sync(memory.recall(as_prompt(request), user="ada")).texts)
             for request in requests
         ]
-    return Result([found], {}, time.perf_counter() - start)
+    return Result([matches], {}, time.perf_counter() - start)
 
 
 def _cost(result: Result, count: int) -> tuple[str, ...]:

@@ -79,7 +79,15 @@ def draw_rules(world: World, seed: int) -> tuple[Rule, Rule]:
 
 
 def agree(world: World, first: Rule, second: Rule) -> bool:
-    """Return whether an answer can follow both rules."""
+    """Report whether an answer can follow both rules.
+
+    Parameters
+    ----------
+    world : World
+        World of the rules.
+    first, second : Rule
+        Rules.
+    """
     prompts = world.prompts("train", 4, seed=0)
     ideals = [world.ideal(world.parse_prompt(prompt), (first, second)) for prompt in prompts]
     return all(

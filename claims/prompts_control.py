@@ -46,7 +46,7 @@ def control_terms(seed: int) -> Mapping[str, float]:
     errors = [{issue.label for issue in row[0].issues} for row in rows]
     rates = Counter(label for labels in errors for label in labels)
     ((persistent, _),) = rates.most_common(1)
-    found: Counter[ControllerName] = Counter()
+    dominant: Counter[ControllerName] = Counter()
     for loop in range(LOOPS):
         order = np.random.default_rng([seed, loop, 73]).permutation(len(errors))
         batches = order[: BATCHES * BATCH_SIZE].reshape(BATCHES, BATCH_SIZE)
@@ -55,6 +55,6 @@ def control_terms(seed: int) -> Mapping[str, float]:
             for batch in batches:
                 counts = Counter(label for i in batch for label in errors[i])
                 signals = controller.update({k: n / BATCH_SIZE for k, n in counts.items()})
-            found[name] += max(signals, key=lambda label: signals[label]) == persistent
-    shares = {name: found[name] / LOOPS for name in CONTROLLERS}
+            dominant[name] += max(signals, key=lambda label: signals[label]) == persistent
+    shares = {name: dominant[name] / LOOPS for name in CONTROLLERS}
     return {"integral": shares["pi"] - shares["p"], "all_terms": shares["pid"] - shares["p"]}

@@ -74,7 +74,17 @@ def rewrite_request(seed: int) -> Mapping[str, float]:
 
 
 def tasks(trial: Trial, split: str, count: int) -> list[ListsTask]:
-    """Return tasks of the kinds with a short request."""
+    """Return tasks of the kinds with a short request.
+
+    Parameters
+    ----------
+    trial : Trial
+        Trial.
+    split : str
+        Split of the world.
+    count : int
+        Maximum number of tasks.
+    """
     drawn = trial.world.tasks(split, 5 * count, seed=trial.seed)  # type: ignore[arg-type]
     return [task for task in drawn if task.kind in KINDS][:count]
 
@@ -85,7 +95,21 @@ def short(task: ListsTask) -> Prompt:
 
 
 def corrected(trial: Trial, task: ListsTask, prompt: Prompt, text: str, *, restated: bool) -> Case:
-    """Return an answer with the correction of a person, who may also state the request in full."""
+    """Return an answer with the correction of a person.
+
+    Parameters
+    ----------
+    trial : Trial
+        Trial.
+    task : ListsTask
+        Task that the person means.
+    prompt : Prompt
+        Request as it was sent.
+    text : str
+        Answer.
+    restated : bool
+        If true, the person also states the request in full.
+    """
     interaction = Interaction.of(prompt, text)
     person = Annotator.simulated("user")
     feedback: list[Edit | FollowUp] = [
@@ -104,14 +128,34 @@ def corrected(trial: Trial, task: ListsTask, prompt: Prompt, text: str, *, resta
 
 
 def answers(trial: Trial, policy: Policy, prompts: Sequence[Prompt]) -> list[str]:
-    """Return an answer to each prompt."""
+    """Return an answer to each prompt.
+
+    Parameters
+    ----------
+    trial : Trial
+        Trial.
+    policy : Policy
+        Policy that answers.
+    prompts : sequence of Prompt
+        Prompts.
+    """
     loaded = load_policy(policy, trial.store.artifacts, store=trial.store)
     outputs = run_sync(loaded.decode(prompts, seed=trial.seed))
     return [output.answer.text for output in outputs]
 
 
 def utility(trial: Trial, policy: Policy, tested: Sequence[ListsTask]) -> float:
-    """Return the mean utility of answers to short requests, by the tasks that they mean."""
+    """Return the mean utility of answers to short requests, by the tasks that they mean.
+
+    Parameters
+    ----------
+    trial : Trial
+        Trial.
+    policy : Policy
+        Policy that answers.
+    tested : sequence of ListsTask
+        Tasks.
+    """
     texts = answers(trial, policy, [short(task) for task in tested])
     return float(
         np.mean(

@@ -22,14 +22,14 @@ TOKENS: Mapping[str, Any] = {"steps": 8, "batch_size": 6}
 @claim(
     system="GReaTer",
     paper="Das et al. (2025), GReaTer: gradients over reasoning makes smaller language models "
-    "strong prompt optimizers, table 2",
+    "strong prompt optimizers, section 5.2",
     method="greater",
     world="lists",
     says="A small model optimises its own prompt by gradients, and gains more than by textual "
     "feedback of its own.",
     expected=[
         above("gain", "utility: GReaTer less no instruction"),
-        above("over_text", "utility: GReaTer less TextGrad, same model", "+1 to +20 points"),
+        above("over_text", "utility: GReaTer less TextGrad, same model", "consistently above"),
     ],
 )
 def greater(seed: int) -> Mapping[str, float]:
@@ -49,7 +49,7 @@ def greater(seed: int) -> Mapping[str, float]:
 @claim(
     system="GreaterPrompt",
     paper="Zheng et al. (2025), GreaterPrompt: a unified, customizable, and high-performing "
-    "open-source toolkit for prompt optimization, table 2",
+    "open-source toolkit for prompt optimization",
     method="greaterprompt",
     world="lists",
     says="One call runs optimisers that read gradients and optimisers that read words, on the same "

@@ -204,7 +204,17 @@ def draft(seed: int) -> Mapping[str, float]:
 
 
 def transcript(tool: DocumentedTool, text: str, arguments: dict[str, str]) -> Interaction:
-    """Return the interaction of a request with a call and its result."""
+    """Return the interaction of a request with a call and its result.
+
+    Parameters
+    ----------
+    tool : DocumentedTool
+        Tool that is called.
+    text : str
+        Request.
+    arguments : dict of str to str
+        Arguments of the call.
+    """
     function = {"name": tool.name, "arguments": json.dumps(arguments)}
     call = {"id": "0", "type": "function", "function": function}
     return Interaction(
@@ -223,7 +233,17 @@ def _most_requests(tool: DocumentedTool) -> int:
 def measure(
     tool: DocumentedTool, policy: Policy, tested: Sequence[tuple[str, dict[str, str]]]
 ) -> dict[str, float]:
-    """Return the shares of requests whose call succeeds, and whose call is the right one."""
+    """Return the shares of requests whose call succeeds, and whose call is the right one.
+
+    Parameters
+    ----------
+    tool : DocumentedTool
+        Tool that is called.
+    policy : Policy
+        Policy that calls it.
+    tested : sequence of tuple
+        Requests with the right arguments.
+    """
     template = policy.prompt or PromptTemplate()
     prompts: list[Prompt] = [as_prompt(text) for text, _ in tested]
     completions = run_sync(

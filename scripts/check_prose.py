@@ -156,8 +156,9 @@ def is_command_option(parameter: ast.arg) -> bool:
 
 
 def overrides(function: Function) -> bool:
-    """Return whether a method is marked as an override, which the overridden one documents."""
-    return any(ast.unparse(one).split(".")[-1] == "override" for one in function.decorator_list)
+    """Return whether a function is marked as an override or overload, documented elsewhere."""
+    names = {ast.unparse(one).split(".")[-1] for one in function.decorator_list}
+    return not names.isdisjoint({"override", "overload"})
 
 
 def problems(path: Path, root: Path) -> Iterator[str]:

@@ -36,7 +36,17 @@ class EndpointEmbeddings(Embeddings):
 
 
 def run(script, *, infer, limit):
-    """Return the texts that each request of a script finds."""
+    """Return the texts that each request of a script finds.
+
+    Parameters
+    ----------
+    script : dict
+        What is said, and the requests.
+    infer : bool
+        If true, the language model extracts what is remembered.
+    limit : int or None
+        Maximum number of texts; None for the default.
+    """
     store = InMemoryStore(
         index={"dims": int(os.environ["DIMENSION"]), "embed": EndpointEmbeddings()}
     )
@@ -53,7 +63,7 @@ def run(script, *, infer, limit):
                 sys.stderr.write(f"{type(error).__name__}: {str(error)[:200]}\n")
         else:
             store.put(("memories", user), str(number), {"content": item["text"]})
-    found = []
+    matches = []
     for item in script["asked"]:
         results = [
             result
@@ -63,8 +73,8 @@ def run(script, *, infer, limit):
         results.sort(key=lambda result: result.updated_at)
         if limit is not None:
             results = sorted(results, key=lambda result: -(result.score or 0))[:limit]
-        found.append([text_of(result.value["content"]) for result in results])
-    return found
+        matches.append([text_of(result.value["content"]) for result in results])
+    return matches
 
 
 def text_of(content):

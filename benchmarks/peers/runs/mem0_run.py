@@ -46,7 +46,17 @@ def owner(user):
 
 
 def run(script, *, infer, limit):
-    """Return the texts that each request of a script finds."""
+    """Return the texts that each request of a script finds.
+
+    Parameters
+    ----------
+    script : dict
+        What is said, and the requests.
+    infer : bool
+        If true, the language model extracts what is remembered.
+    limit : int or None
+        Maximum number of texts; None for the default.
+    """
     options = {} if limit is None else {"top_k": limit}
     with tempfile.TemporaryDirectory() as folder:
         memory = make_memory(folder)
@@ -56,7 +66,7 @@ def run(script, *, infer, limit):
                 memory.add(messages, infer=infer, **owner(item["user"]))
             except LLMError as error:  # a prompt that the small model cannot read
                 sys.stderr.write(f"{str(error)[:200]}\n")
-        found = []
+        matches = []
         for item in script["asked"]:
             results = [
                 result
@@ -68,9 +78,9 @@ def run(script, *, infer, limit):
             results.sort(key=lambda result: result.get("updated_at") or result["created_at"])
             if limit is not None:
                 results = sorted(results, key=lambda result: -result["score"])[:limit]
-            found.append([result["memory"] for result in results])
+            matches.append([result["memory"] for result in results])
         memory.close()
-    return found
+    return matches
 
 
 job = json.load(sys.stdin)

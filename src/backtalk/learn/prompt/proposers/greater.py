@@ -19,11 +19,12 @@ from backtalk.learn.prompt.token_search.settings import (
     TokenSearchSettings,
 )
 from backtalk.learn.prompt.writer import Examples, PromptWriter
-from backtalk.models import LocalModel, load_model
+from backtalk.models import load_model
 
 if TYPE_CHECKING:
     from backtalk.learn.prompt.token_search.line import PromptLine
     from backtalk.learn.prompt.token_search.search import TokenSearch
+    from backtalk.models import LocalModel
 
 
 @dataclass
@@ -160,6 +161,8 @@ def local_model(context: MethodContext) -> LocalModel:
     BacktalkError
         If the model is not local, and gives no gradients.
     """
+    from backtalk.models import LocalModel  # noqa: PLC0415 - torch
+
     model = load_model(context.policy.model, context.feedback.store.artifacts)
     if not isinstance(model, LocalModel):
         raise no_gradients("greater", context.policy.label)
