@@ -259,10 +259,12 @@ def has_critiques(store):
 def remembers(method, store):
     """Return whether a method writes an entry into a new memory."""
     with Run() as run:
+        learning = method.learn(SCRIPTED, TrainingSet(store), run, memory_name=method.name)
         try:
-            asyncio.run(method.learn(SCRIPTED, TrainingSet(store), run, memory_name=method.name))
+            learned = asyncio.run(learning)
         except BacktalkError:
             return False
+    assert learned.lineage.rewards is not None
     return bool(Memory(store, method.name).entries())
 
 

@@ -55,6 +55,7 @@ def test_a_kind_that_makes_answers_worse_is_left_out(store):
     assert notes["effect of entries of kind case"].endswith("on 8 requests, left out")
     assert notes["effect of entries of kind instruction"] == "+0.000 on 8 requests"
     assert len(CALLS) == 24
+    assert [one.name for one in learned.lineage.rewards] == ["closeness to corrections"]
 
 
 def test_nothing_is_learned_if_all_kinds_make_answers_worse(store):

@@ -24,11 +24,13 @@ from backtalk.feedback import (
     Scope,
 )
 from backtalk.feedback.kinds import AnyFeedback, Outcome, Span, Spans, Verdict
-from backtalk.learn import learn
+from backtalk.learn import TrainingSet, learn
 from backtalk.learn.memory.habits import change_of_mind
 from backtalk.memory import Memory, MemoryEntry
 from backtalk.models.spec import EndpointSpec
-from backtalk.policy import Policy
+from backtalk.policy import Policy, save_policy
+from backtalk.policy.origin import policy_origin
+from backtalk.rewards.judge_info import JudgeInfo
 from backtalk.store import Store
 
 ADA, BOB, CY = (Annotator.human(name) for name in ("ada", "bob", "cy"))
@@ -321,3 +323,13 @@ def test_the_policy_names_its_memory_and_how_it_recalls(store: Store) -> None:
     assert (learned.memory.name, learned.memory.limit) == ("notes", 3)
     assert learned.memory.withhold == 0.1
     assert Memory(store, "notes").entries()
+
+
+def test_the_gate_knows_that_a_memory_optimises_no_reward(store: Store) -> None:
+    tell(store, "Hi", "Hello.", Instruction, text="Be brief.")
+    learned = remember(store, name="remembers")
+    save_policy(store, POLICY)
+    save_policy(store, learned)
+    held_out = TrainingSet(store, split="held-out").snapshot
+    judge = JudgeInfo(name="held-out", kind="reward", fitted_on=held_out)
+    assert policy_origin(learned, store, judge=judge).unknown == ()

@@ -130,6 +130,7 @@ async def cipher(
         },
         spec={"name": memory_name, "embedder": embedder, "limit": k, "withhold": withhold},
         notes=notes,
+        rewards=context.rewards,
     )
 
 

@@ -122,6 +122,7 @@ async def droc(
         options=options.with_own(min_support=min_support, max_p=max_p, single=single),
         spec=options.spec,
         notes={"rules from edits": len(rules), **notes},
+        rewards=context.rewards,
     )
 
 

@@ -111,6 +111,7 @@ async def leap(
         ),
         spec=options.spec,
         notes=notes,
+        rewards=context.rewards,
     )
 
 

@@ -161,4 +161,5 @@ async def memory(
         },
         notes={**notes, **rewrites.notes},
         rewrite=rewrites.texts,
+        rewards=context.rewards,
     )

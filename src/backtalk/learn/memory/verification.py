@@ -9,6 +9,7 @@ from backtalk.learn.context import MethodContext
 from backtalk.learn.memory.edit_words import edit_similarity
 from backtalk.learn.memory.induction import Example
 from backtalk.models import Request
+from backtalk.rewards.judge_info import JudgeInfo
 
 MAX_TESTS = 6
 """Maximum number of examples on which a rule is tested."""
@@ -97,6 +98,8 @@ async def closeness(
 ) -> list[float]:
     """Return the similarity of answers to those that people wrote, in [0, 1].
 
+    The similarity is recorded in ``context.rewards``.
+
     Parameters
     ----------
     context : MethodContext
@@ -118,6 +121,7 @@ async def closeness(
     ]
     if not requests:
         return []
+    context.rewards.append(JudgeInfo(name="closeness to corrections"))
     with context.run.task("testing rules", len(requests)):
         answers = await context.model().generate(requests)
     return [

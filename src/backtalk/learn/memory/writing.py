@@ -18,6 +18,7 @@ from backtalk.learn.training_set import TrainingSet
 from backtalk.memory import EntryKind, Memory, MemoryEntry, MemorySpec
 from backtalk.memory.contradictions import contradiction, topics_of
 from backtalk.policy import Lineage, Policy
+from backtalk.rewards.judge_info import JudgeInfo
 from backtalk.run import Run
 
 EVERY_STATE: tuple[()] = ()
@@ -83,6 +84,7 @@ def write_lessons(
     spec: dict[str, Any],
     notes: dict[str, JsonValue] | None = None,
     rewrite: dict[str, str] | None = None,
+    rewards: Sequence[JudgeInfo] = (),
     may_be_empty: bool = False,
 ) -> Policy:
     """Write lessons into a memory, and return the policy with it.
@@ -108,6 +110,8 @@ def write_lessons(
         Further notes for the lineage.
     rewrite : dict[str, str], optional
         Better wording of lessons by key, whose first wording the entry records.
+    rewards : sequence of JudgeInfo, default ()
+        Rewards that selected the lessons, which the promotion gate refuses as evidence.
     may_be_empty : bool, default False
         If true, a memory without an entry is a result too.
 
@@ -138,6 +142,7 @@ def write_lessons(
             options={key: value for key, value in options.items() if value is not None},
             seed=run.seed,
             snapshot=feedback.snapshot,
+            rewards=tuple(one for n, one in enumerate(rewards) if one not in rewards[:n]),
             time=now(),
             notes={**_notes(plan.counts), **(notes or {})},
         ),
