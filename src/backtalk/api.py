@@ -21,6 +21,7 @@ from backtalk.feedback import as_prompt, content_id
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
 from backtalk.learn.api import alearn, learn, run_folder
+from backtalk.learn.next_steps import default_judge
 from backtalk.learn.training_set import Split, in_split
 from backtalk.models import Budget
 from backtalk.models.run_sync import run_sync
@@ -56,7 +57,7 @@ async def aevaluate(
     baseline: Policy | str | None,
     store: Store,
     *,
-    judge: Judge | str = "recorded",
+    judge: Judge | str | None = None,
     guards: Sequence[Judge | str] = (),
     split: Split = "held-out",
     prompts: Iterable[Prompt | str] | None = None,
@@ -86,9 +87,9 @@ async def aevaluate(
         Policy to compare with; ``None`` for the active policy of the store.
     store : Store
         Store with the prompts, and with the policies that are given by name.
-    judge : Judge or str, default "recorded"
+    judge : Judge or str, optional
         Judge, or its name; see :func:`~backtalk.evaluate.judges.get_judge`. It may score answers,
-        compare them, or both.
+        compare them, or both. Default: :func:`~backtalk.learn.next_steps.default_judge`.
     guards : sequence of Judge or str, default ()
         Guardrail judges, on which the candidate must not score worse.
     split : {"train", "held-out", "all"}, default "held-out"
@@ -126,7 +127,8 @@ async def aevaluate(
     """
     new, old = find_policy(candidate, store), find_policy(baseline, store)
     selected = _select(store, prompts, split=split, limit=limit, seed=seed)
-    scoring, guarding = _find_judge(judge, store), [_find_judge(guard, store) for guard in guards]
+    scoring = _find_judge(judge or default_judge(new, old, store), store)
+    guarding = [_find_judge(guard, store) for guard in guards]
     run = Run(
         seed=seed,
         budget=budget,
@@ -164,7 +166,7 @@ async def acompare(
     baseline: Policy | str | None,
     store: Store,
     *,
-    judge: Judge | str = "recorded",
+    judge: Judge | str | None = None,
     guards: Sequence[Judge | str] = (),
     split: Split = "held-out",
     prompts: Iterable[Prompt | str] | None = None,
@@ -193,7 +195,8 @@ async def acompare(
     policies = [find_policy(candidate, store) for candidate in candidates]
     old = find_policy(baseline, store)
     selected = _select(store, prompts, split=split, limit=limit, seed=seed)
-    scoring, guarding = _find_judge(judge, store), [_find_judge(guard, store) for guard in guards]
+    scoring = _find_judge(judge or default_judge(policies[0], old, store), store)
+    guarding = [_find_judge(guard, store) for guard in guards]
     run = Run(
         seed=seed,
         budget=budget,
@@ -223,7 +226,7 @@ def evaluate(
     baseline: Policy | str | None,
     store: Store,
     *,
-    judge: Judge | str = "recorded",
+    judge: Judge | str | None = None,
     guards: Sequence[Judge | str] = (),
     split: Split = "held-out",
     prompts: Iterable[Prompt | str] | None = None,

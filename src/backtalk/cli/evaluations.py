@@ -42,6 +42,28 @@ def read_judge(name: str, store: Store, *, wait: bool) -> Judge:
     return judge
 
 
+def judge_name(name: str | None, candidate: Policy, baseline: Policy, store: Store) -> str:
+    """Return the name of the judge that a command names, or else that of a fitting one.
+
+    Parameters
+    ----------
+    name : str or None
+        Name on the command line.
+    candidate, baseline : Policy
+        Policies that it is to compare.
+    store : Store
+        Store of the project.
+    """
+    from backtalk.learn.next_steps import default_judge
+
+    if name is not None:
+        return name
+    default = default_judge(candidate, baseline, store)
+    if default != "recorded":
+        note(f"No judge is named: --judge {default}.")
+    return default
+
+
 def warn_if_circular(
     judge: object, candidates: Sequence[Policy], store: Store, *, options: str
 ) -> None:

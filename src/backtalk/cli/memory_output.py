@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from backtalk.memory import Explanation, Memory, MemoryChange, MemoryEntry
     from backtalk.memory.effect import EntryEffect
 
+_SHOWN_IDS = 2
+"""Maximum number of ids in a field of an entry; the JSON output has all."""
+_SHOWN_SOURCES = 5
+"""Maximum number of feedback items, and of answers, in an explanation; the JSON output has more."""
+
 _ACTIONS = {
     "added": "added",
     "edited": "edited",
@@ -75,11 +80,17 @@ def _fields(memory: Memory, entry: MemoryEntry) -> list[tuple[str, str]]:
         "original": entry.original or "",
         "visible in": visible,
         "confidence": f"{100 * entry.confidence:.0f} %",
-        "feedback": ", ".join(entry.feedback),
-        "interactions": ", ".join(entry.interactions),
+        "feedback": _some(entry.feedback),
+        "interactions": _some(entry.interactions),
         "holds over": ", ".join(memory.short_ids(list(entry.supersedes)).values()),
     }
     return [(name, value) for name, value in fields.items() if value]
+
+
+def _some(ids: Sequence[str]) -> str:
+    """Return the first ids, and the number of the others."""
+    more = f" and {len(ids) - _SHOWN_IDS:,} more" if len(ids) > _SHOWN_IDS else ""
+    return ", ".join(ids[:_SHOWN_IDS]) + more
 
 
 def scope_in_words(scope: Scope) -> str:
@@ -167,10 +178,14 @@ def say_explanation(memory: Memory, explanation: Explanation) -> None:
     say_entry(memory, entry)
     say()
     say("Where it came from:")
-    for sentence in explanation.feedback:
+    for sentence in explanation.feedback[:_SHOWN_SOURCES]:
         say(f"  {sentence}")
-    for excerpt in explanation.excerpts:
+    if len(entry.feedback) > _SHOWN_SOURCES:
+        say(f"  and {len(entry.feedback) - _SHOWN_SOURCES:,} more")
+    for excerpt in explanation.excerpts[:_SHOWN_SOURCES]:
         say(f'  Asked "{excerpt.prompt}", the answer was "{excerpt.response}"')
+    if len(entry.interactions) > _SHOWN_SOURCES:
+        say(f"  and {len(entry.interactions) - _SHOWN_SOURCES:,} more")
     if not explanation.feedback and not explanation.excerpts:
         people = ", ".join(entry.people) or next(
             (change.actor for change in reversed(explanation.changes)), "unknown"

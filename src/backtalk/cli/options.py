@@ -64,13 +64,14 @@ BaselineOption = Annotated[
     typer.Option(help="Baseline policy, by name or id. Default: the active policy."),
 ]
 JudgeOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         help="Judge of the answers: `recorded` for stored feedback on these very answers "
         "(`recorded:ASPECT` for one aspect), `people` for tasks in the inbox, `llm:MODEL`, "
         "`llm:MODEL@ADDRESS` or `llm:FILE.yaml` for a language model, `reward:ID` for a learned "
         "reward (`reward:held-out` for one fitted on the held-out feedback), or a registered "
-        "reward (`backtalk judge list`)."
+        "reward (`backtalk judge list`). Default: stored feedback for recorded answers, "
+        "`true-utility` in the sandbox, otherwise `reward:held-out`."
     ),
 ]
 GuardOption = Annotated[

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from backtalk.evaluate.judges.by_name import RECORDED
 from backtalk.evaluate.judges.circular import prompts_learned_from
 from backtalk.evaluate.storage import list_evaluations
 from backtalk.experiments import running_experiment
@@ -108,7 +109,7 @@ def suggested_judge(candidate: Policy, baseline: Policy, store: Store) -> str:
         ``"people"``.
     """
     if all(isinstance(policy.model, ReplaySpec) for policy in (candidate, baseline)):
-        return "recorded"
+        return RECORDED
     for policy in _with_ancestors(candidate, store):
         if isinstance(policy.model, NamedSpec) and policy.model.name in _SANDBOX_MODELS:
             world = policy.model.options.get("world")
@@ -116,6 +117,25 @@ def suggested_judge(candidate: Policy, baseline: Policy, store: Store) -> str:
     unseen = _is_new_to(candidate, store)
     held_out = FeedbackSample(TrainingSet(store, split="held-out"))
     return HELD_OUT_REWARD if unseen and BETTER_AND_WORSE.is_met(held_out) else "people"
+
+
+def default_judge(candidate: Policy, baseline: Policy, store: Store) -> str:
+    """Return the name of the judge of an evaluation that names none.
+
+    It is the suggested one. People are not asked unless they are named: in their place it is the
+    stored feedback, whose error names the judges that could be used.
+
+    Parameters
+    ----------
+    candidate : Policy
+        Candidate.
+    baseline : Policy
+        Policy that it is compared with.
+    store : Store
+        Store with both policies and the feedback.
+    """
+    suggested = suggested_judge(candidate, baseline, store)
+    return RECORDED if suggested == "people" else suggested
 
 
 def _is_new_to(candidate: Policy, store: Store) -> bool:

@@ -38,6 +38,14 @@ def save_policy(store: Store, policy: Policy) -> str:
     return policy.id
 
 
+def saved_policy(store: Store, policy: Policy) -> Policy:
+    """Save a policy in a project and return the one with its recipe that the project has.
+
+    A recipe that was there before has the name that it was saved with first.
+    """
+    return Policy.model_validate_json(store.documents.get("policy", save_policy(store, policy)))
+
+
 def read_policy(store: Store, id: str) -> Policy:  # noqa: A002
     """Return a policy by its name, its id, or a prefix of its id.
 

@@ -46,7 +46,7 @@ def compare(
     ],
     *,
     against: BaselineOption = None,
-    judge: JudgeOption = "recorded",
+    judge: JudgeOption = None,
     guard: GuardOption = None,
     split: SplitOption = "held-out",
     prompts: PromptsOption = None,
@@ -78,7 +78,13 @@ def compare(
 
     from backtalk.api import acompare, find_policy
     from backtalk.cli.context import make_budget, opened, read_prompts, store_options
-    from backtalk.cli.evaluations import read_judge, show, show_next, warn_if_circular
+    from backtalk.cli.evaluations import (
+        judge_name,
+        read_judge,
+        show,
+        show_next,
+        warn_if_circular,
+    )
     from backtalk.cli.output import progress_bars, say_json
     from backtalk.cli.sending import sending
     from backtalk.models import load_prices
@@ -97,6 +103,7 @@ def compare(
         policies = [read_policy(db, name) for name in candidates]
         old = find_policy(against, db)
         questions = read_prompts(db, split=split, file=prompts, limit=limit, seed=seed)
+        judge = judge_name(judge, policies[0], old, db)
         judges = (judge, *(guard or ()))
         with (
             sending([*policies, old], send_to=send_to, prompts=len(questions), judges=judges),

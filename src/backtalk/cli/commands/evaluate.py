@@ -46,7 +46,7 @@ def evaluate_command(
     candidate: Annotated[str, typer.Argument(help="Candidate policy, by name or id.")],
     *,
     against: BaselineOption = None,
-    judge: JudgeOption = "recorded",
+    judge: JudgeOption = None,
     guard: GuardOption = None,
     split: SplitOption = "held-out",
     prompts: PromptsOption = None,
@@ -76,6 +76,7 @@ def evaluate_command(
 
     Examples
     --------
+    - `backtalk evaluate chooser`
     - `backtalk evaluate chooser --judge people --limit 40`
     - `backtalk evaluate chooser --judge llm:MODEL@http://localhost:8000/v1 --max-calls 500`
     - `backtalk evaluate chooser --against plain --judge true-utility`
@@ -85,7 +86,13 @@ def evaluate_command(
 
     from backtalk.api import aevaluate, find_policy
     from backtalk.cli.context import make_budget, opened, read_prompts, store_options
-    from backtalk.cli.evaluations import read_judge, show, show_next, warn_if_circular
+    from backtalk.cli.evaluations import (
+        judge_name,
+        read_judge,
+        show,
+        show_next,
+        warn_if_circular,
+    )
     from backtalk.cli.output import progress_bars, say_json
     from backtalk.cli.sending import sending
     from backtalk.models import load_prices
@@ -103,6 +110,7 @@ def evaluate_command(
     with opened(store, project) as db:
         new, old = find_policy(candidate, db), find_policy(against, db)
         questions = read_prompts(db, split=split, file=prompts, limit=limit, seed=seed)
+        judge = judge_name(judge, new, old, db)
         judges = (judge, *(guard or ()))
         with (
             sending([new, old], send_to=send_to, prompts=len(questions), judges=judges),

@@ -36,8 +36,9 @@ MethodArgument = Annotated[
 ]
 
 
-_HIDDEN_NOTES = {"remark", "history"}
-"""Notes of a lineage that are not in the table: a sentence, and the id of an artifact."""
+_HIDDEN_NOTES = {"remark", "history", "change"}
+"""Notes of a lineage that are not in the table: a sentence, the id of an artifact, and what the
+lines above it say."""
 
 
 def add_to(app: typer.Typer, panel: str) -> None:
