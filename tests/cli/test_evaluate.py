@@ -81,7 +81,7 @@ def test_a_judge_that_proves_nothing_is_named_before_it_is_used(run):
 @pytest.mark.parametrize("seed", [0, 77])
 def test_answers_without_feedback_are_refused_with_commands_of_this_store(run, seed):
     run(f"evaluate kind --judge true-utility --store {STORE}")
-    code, out, err = run(f"evaluate kind --seed {seed} --store {STORE}")
+    code, out, err = run(f"evaluate kind --judge recorded --seed {seed} --store {STORE}")
     assert code == ExitCode.ERROR
     assert ("Nothing was generated" if seed else "have no recorded feedback") in err
     assert f"--judge reward:held-out --store {STORE}" in err
@@ -116,3 +116,17 @@ def test_compare_reuses_the_answers_of_evaluate(run):
     code, out, err = run(command)
     assert code == 0, err
     assert json.loads(out)["evaluation"]["calls"] == 0
+
+
+def test_a_judge_that_fits_is_used_if_none_is_named(run):
+    code, out, err = run(f"evaluate kind --limit 3 --store {STORE}")
+    assert code == 0
+    assert "No judge is named: --judge true-utility" in err
+    assert "by true utility" in out
+
+
+def test_a_recipe_keeps_its_first_name(run):
+    code, out, err = run(f"policy add kind.yaml --name nice --store {STORE}")
+    assert code == 0
+    assert "Added kind" in out
+    assert "as kind: the name nice is not used" in err

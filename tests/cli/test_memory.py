@@ -162,3 +162,15 @@ def test_harmful_entries_are_retired_and_can_be_brought_back(run, tmp_path):
     assert "No entry is shown to be harmful." in run("retire")[1].err
     run("undo", "--entry", id_)
     assert ids(run) == [id_]
+
+
+def test_an_explanation_of_much_feedback_is_short(run):
+    feedback = tuple(f"feedback-{number}" for number in range(30))
+    with Store("backtalk.db") as store:
+        Memory(store).add(
+            [MemoryEntry(id="brief", kind="principle", text="Be brief.", feedback=feedback)]
+        )
+    _, captured = run("why", "brief")
+    assert "feedback-0, feedback-1 and 28 more" in captured.out
+    assert "feedback-2" not in captured.out
+    assert json.loads(run("show", "brief", "--json")[1].out)["feedback"] == [*feedback]

@@ -17,3 +17,4 @@ from .storage import check_memory as check_memory
 from .storage import list_policies as list_policies
 from .storage import read_policy as read_policy
 from .storage import save_policy as save_policy
+from .storage import saved_policy as saved_policy

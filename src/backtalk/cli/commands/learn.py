@@ -94,11 +94,12 @@ def learn(
         with_options,
     )
     from backtalk.cli.output import note, progress_bars, say_json
+    from backtalk.cli.policy_names import note_other_name
     from backtalk.cli.sending import with_address
     from backtalk.learn import get_method
     from backtalk.learn.next_steps import evaluation_command
     from backtalk.models import load_prices
-    from backtalk.policy import diff
+    from backtalk.policy import diff, saved_policy
 
     options: dict[str, Any] = dict(read_assignments(option))
     get_method(method).read_options(options)
@@ -129,12 +130,14 @@ def learn(
                 )
 
         learned = with_address(work, send_to=send_to)
+        saved = saved_policy(db, learned)
         following = f"Next: `{evaluation_command(learned, parent, db)}`"
     changes = diff(parent, learned)
     if json:
         say_json({"id": learned.id, **learned.to_dict(), "changes": changes})
     else:
         _show(learned, parent, changes)
+        note_other_name(learned, saved)
         note(with_options(following, store_options(store, project)))
 
 

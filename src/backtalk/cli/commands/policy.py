@@ -49,8 +49,9 @@ def add(
     """
     from backtalk.cli.context import note_next_steps, opened
     from backtalk.cli.output import say, say_json
+    from backtalk.cli.policy_names import note_other_name
     from backtalk.errors import NotFound
-    from backtalk.policy import Policy, check_memory, save_policy
+    from backtalk.policy import Policy, check_memory, saved_policy
 
     if not file.is_file():
         raise NotFound(f"There is no file {file}", "docs/policies.md shows the format of a policy")
@@ -59,11 +60,12 @@ def add(
         policy = policy.named(name)
     with opened(store, project, create=True) as db:
         check_memory(db, policy)
-        save_policy(db, policy)
+        saved = saved_policy(db, policy)
         if json:
-            say_json({"id": policy.id, **policy.to_dict()})
+            say_json({"id": saved.id, **saved.to_dict()})
             return
-        say(f"Added {policy.label} ({policy.id[:8]})")
+        say(f"Added {saved.label} ({saved.id[:8]})")
+        note_other_name(policy, saved)
         note_next_steps(db, store, project)
 
 
