@@ -131,7 +131,7 @@ def learn(
 
         learned = with_address(work, send_to=send_to)
         saved = saved_policy(db, learned)
-        following = f"Next: `{evaluation_command(learned, parent, db)}`"
+        following = f"Next: `{evaluation_command(saved, parent, db)}`"
     changes = diff(parent, learned)
     if json:
         say_json({"id": learned.id, **learned.to_dict(), "changes": changes})
