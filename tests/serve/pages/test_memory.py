@@ -234,6 +234,19 @@ def test_versions_of_a_prompt_show_their_changes_and_their_evidence(site):
         assert page.problems == []
 
 
+def test_a_prompt_that_is_not_evaluated_yet_shows_the_gain_that_its_search_confirmed(gateway):
+    plain = Policy(model=EndpointSpec(model="small"), name="plain")
+    notes = {"confirmed gain": 0.2, "lower bound": 0.05, "confirmation prompts": 40}
+    lineage = Lineage(method="prompt", parent=plain.id, time=now(), notes=notes)
+    with gateway.store as store:
+        for policy in (plain, plain.derive(system="Be brief.", lineage=lineage)):
+            save_policy(store, policy)
+    ada = PageClient(gateway)
+    gain = "gain in learning +0.20, at least +0.05, on 40 requests that the search did not see"
+    assert gain in ada.get("/prompts").text
+    assert f"Not yet evaluated; {gain}." in ada.get("/learned").text
+
+
 def test_an_answer_links_its_prompt_and_the_entries_that_applied(gateway):
     with gateway.store as store:
         fill(store)
