@@ -5,7 +5,7 @@ import re
 import pytest
 
 from backtalk.cli import main
-from backtalk.feedback import Annotator, Interaction, Label, Response, as_prompt
+from backtalk.feedback import Annotator, Critique, Interaction, Label, Response, as_prompt
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.split import split_for
 from backtalk.learn import learn
@@ -82,6 +82,27 @@ def test_feedback_on_held_out_prompts_only_is_named(store):
     served(store)
     add_thumbs(store, "held-out", 1)
     assert "held out" in next_steps(store)[0]
+
+
+@pytest.mark.parametrize(
+    ("count", "command"),
+    [
+        (40, "learn prompt --policy plain --name clearer"),
+        (2, "learn memory --policy plain --name remembers"),
+    ],
+)
+def test_words_of_people_make_a_better_prompt_or_a_memory(store, count, command):
+    served(store)
+    for number in range(count):
+        shown = Interaction.of(f"Is it open on day {number}?", "Yes.")
+        text = f"Say until when, and who is there on day {number}."
+        store.add(
+            shown,
+            Critique(
+                interaction=shown.id, annotator=Annotator.human("ada"), response="0", text=text
+            ),
+        )
+    assert COMMAND.search(next_steps(store)[0])[1] == command
 
 
 def test_thumbs_on_an_endpoint_drive_best_of_n(store, capsys):

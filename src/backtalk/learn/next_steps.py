@@ -26,7 +26,7 @@ from backtalk.promotion.next_step import after_evaluation
 from backtalk.store import Store
 
 _SANDBOX_MODELS = frozenset({"small", "writer"})
-_NAMES = {"best-of-n": "chooser"}
+_NAMES = {"best-of-n": "chooser", "prompt": "clearer", "memory": "remembers"}
 """Names that a suggested command gives to what a method learns; by default ``tuned``."""
 
 
@@ -214,7 +214,7 @@ def _learning(store: Store, active: Policy) -> str:
 
 def _suggested_method(check: AvailabilityCheck, active: Policy) -> str | None:
     trains = not isinstance(active.model, EndpointSpec | NamedSpec | ReplaySpec)
-    first = ("dpo", "kto", "sft", "best-of-n") if trains else ("best-of-n", "dpo", "kto", "sft")
+    first = ("dpo", "kto", "sft", "best-of-n") if trains else ("best-of-n", "prompt", "memory")
     return next(
         (name for name in first if check.availability(get_method(name)).available),
         next((item.name for item in METHODS.values() if check.availability(item).available), None),

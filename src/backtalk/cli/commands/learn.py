@@ -154,9 +154,9 @@ def _show(learned: Policy, parent: Policy, changes: list[str]) -> None:
         [
             *((kind, f"{count:,}") for kind, count in counts.items()),
             *(
-                (key, str(value))
+                (key, "; ".join(map(str, value)) if isinstance(value, list) else str(value))
                 for key, value in lineage.notes.items()
-                if key not in _HIDDEN_NOTES
+                if key not in _HIDDEN_NOTES and value != []
             ),
         ],
         numbers=(1,),

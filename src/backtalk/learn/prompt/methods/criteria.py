@@ -62,5 +62,13 @@ async def system_feedback(
     if metrics:
         enough = [one for one in groups if len(one.examples) >= MIN_CRITIQUES]
         stored = await store_metrics(search.context, enough, reviews, search.embedder)
-        search.notes["criteria"] = [metric.summary for metric in stored]
+        measured = {metric.criterion.text for metric in stored}
+        search.notes["criteria"] = [
+            *(metric.summary for metric in stored),
+            *(
+                f"{one.text} ({len(one.examples)} critiques, no metric that agrees with people)"
+                for one in enough
+                if one.text not in measured
+            ),
+        ]
     return [CriteriaProposer(search.writer, groups)]
