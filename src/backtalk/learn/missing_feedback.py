@@ -185,7 +185,7 @@ def nothing_learned_mend(
         mends.append(_held_out_mend(counts, feedback))
     elif any(kind in counts.other_aspects for kind in kinds):
         mends.append("Name an aspect to learn from it: --aspect NAME, aspect= in Python")
-    else:
+    elif kinds:
         mends.append(f"Collect feedback that it can learn from: {', '.join(sorted(kinds))}")
     there = {kind: count for kind, count in sorted(counts.learned.items()) if count}
     if there:

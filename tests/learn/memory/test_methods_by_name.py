@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from backtalk.errors import BacktalkError
 from backtalk.feedback import (
     Annotator,
     Choice,
@@ -198,3 +199,11 @@ def test_a_profile_follows_what_a_user_says_of_themself(store: Store) -> None:
     (entry,) = entries(store)
     assert (entry.text, entry.scope.users) == ("User profile: home: Bergen", ("ada",))
     assert 0.5 < entry.confidence < 1
+
+
+def test_an_error_names_the_instructions_that_are_missing(store: Store) -> None:
+    tell(store, "Is it open?", "Yes.", Label, response="0", good=True)
+    with pytest.raises(BacktalkError, match="missing: instructions") as error:
+        learn("verbal-feedback", POLICY, store, split="all")
+    assert "Collect feedback" not in error.value.mend
+    assert "There is, on the all prompts: 1 label" in error.value.mend
