@@ -201,6 +201,13 @@ def test_a_profile_follows_what_a_user_says_of_themself(store: Store) -> None:
     assert 0.5 < entry.confidence < 1
 
 
+def test_a_profile_has_only_traits_that_some_answers_have(store: Store) -> None:
+    for n in range(8):
+        tell(store, f"Hello {n}", "Hi 😀", Edit, response="0", text="Hi")
+    learn("user-profile", POLICY, store, split="all")
+    assert [entry.text for entry in entries(store)] == ["User profile: emojis in answers: no"]
+
+
 def test_an_error_names_the_instructions_that_are_missing(store: Store) -> None:
     tell(store, "Is it open?", "Yes.", Label, response="0", good=True)
     with pytest.raises(BacktalkError, match="missing: instructions") as error:

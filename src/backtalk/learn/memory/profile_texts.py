@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from backtalk.learn.memory.traits import TRAITS
@@ -70,8 +70,27 @@ def stated_values(text: str) -> Iterator[Observation]:
             yield Observation("description", _clean(match["value"]))
 
 
-def style_values(text: str) -> Iterator[Observation]:
-    """Yield the attributes of an answer that a user wrote, edited or preferred."""
+def present_traits(texts: Iterable[str]) -> frozenset[str]:
+    """Return the names of the traits that at least one answer has."""
+    missing = [trait for trait in TRAITS if trait.ratio == 1.0]
+    present: set[str] = set()
+    for text in texts:
+        present |= {trait.name for trait in missing if trait.count(text)}
+        missing = [trait for trait in missing if trait.name not in present]
+    return frozenset(present)
+
+
+def style_values(text: str, present: Collection[str]) -> Iterator[Observation]:
+    """Yield the attributes of an answer that a user wrote, edited or preferred.
+
+    Parameters
+    ----------
+    text : str
+        Answer.
+    present : collection of str
+        Traits that answers of the project have. That an answer lacks another one tells nothing
+        about its user.
+    """
     first = _HEADS.match(text)
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
     if first is not None and len(lines) > 1:
@@ -79,7 +98,7 @@ def style_values(text: str) -> Iterator[Observation]:
     if len(lines) > 2 and len(lines[-2]) <= _CLOSING_LINE and not lines[-2].endswith((".", "?")):
         yield Observation("closing line of answers", lines[-2].rstrip(","))
     for trait in TRAITS:
-        if trait.ratio == 1.0:
+        if trait.ratio == 1.0 and trait.name in present:
             yield Observation(f"{trait.name} in answers", "yes" if trait.count(text) else "no")
 
 

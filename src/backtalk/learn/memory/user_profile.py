@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from pydantic import JsonValue
@@ -16,7 +16,12 @@ from backtalk.learn.memory.collecting import Collection
 from backtalk.learn.memory.lesson import Lesson, make_lesson, normalise
 from backtalk.learn.memory.option_types import RecallLimit, Share, Withhold
 from backtalk.learn.memory.options import RecallOptions
-from backtalk.learn.memory.profile_texts import Observation, stated_values, style_values
+from backtalk.learn.memory.profile_texts import (
+    Observation,
+    present_traits,
+    stated_values,
+    style_values,
+)
 from backtalk.learn.memory.requirements import reading
 from backtalk.learn.memory.writing import memory_of, write_lessons
 from backtalk.learn.method import Paper, method
@@ -200,6 +205,7 @@ def build_profiles(collection: Collection, *, decay: float, style: bool) -> dict
         key=lambda pair: pair[0].time.timestamp() if pair[0].time else 0.0,
     )
     read: set[str] = set()
+    present = present_traits(_answers(collection)) if style else frozenset()
     for item, case in timed:
         users = collection.speakers.users(item, case.interaction.user)
         if len(users) != 1:
@@ -210,7 +216,10 @@ def build_profiles(collection: Collection, *, decay: float, style: bool) -> dict
         if case.interaction.id not in read and case.interaction.user == users[0]:
             texts.append(request_text(case.interaction.prompt))
             read.add(case.interaction.id)
-        for one in (*(one for text in texts for one in stated_values(text)), *_style(item, style)):
+        for one in (
+            *(one for text in texts for one in stated_values(text)),
+            *_style(item, style, present),
+        ):
             profile.observe(one, item, weight)
     return profiles
 
@@ -220,9 +229,16 @@ def _own_words(item: BaseFeedback) -> Iterable[str]:
         yield item.text
 
 
-def _style(item: BaseFeedback, style: bool) -> Sequence[Observation]:
+def _answers(collection: Collection) -> Iterator[str]:
+    """Yield the answers of the model and of people."""
+    for case in collection.cases:
+        yield from (response.text for response in case.interaction.responses)
+        yield from (item.text for item in case.feedback if isinstance(item, Edit | Demonstration))
+
+
+def _style(item: BaseFeedback, style: bool, present: frozenset[str]) -> Sequence[Observation]:
     if style and isinstance(item, Edit | Demonstration):
-        return list(style_values(item.text))
+        return list(style_values(item.text, present))
     return []
 
 
