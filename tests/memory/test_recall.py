@@ -304,3 +304,18 @@ def test_of_contradicting_corrections_of_similar_requests_the_newer_one_is_shown
         ),
     )
     assert texts(memory, INVITATION.format("Cleo", "Monday")) == ("No rain.",)
+
+
+@pytest.mark.parametrize(
+    ("where", "request_", "applies"),
+    [
+        ("about product 298", "Tell me about product 298.", True),
+        ("about product 298", "Tell me about product 299.", False),
+        ("for orders of customer A17", "List the orders of customer B20.", False),
+        ("for orders of customer A17", "List the orders of customer A17 in 2024.", True),
+        ("for texts over 200 words", "Write texts of 300 words.", True),
+    ],
+)
+def test_an_entry_about_one_number_does_not_apply_to_another(store, where, request_, applies):
+    memory = load(store, entry("Use the new code.", where=where))
+    assert bool(texts(memory, request_)) is applies

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,36 @@ _MIN_REQUESTS = 20
 _HALF, _WITHOUT_QUALIFIER = 0.6, 0.5
 """Share of a condition's words up to which a request without the words that say which of a kind
 counts for less, and the factor."""
+_WORD, _DIGIT = re.compile(r"\w+"), re.compile(r"\d")
+_LIMITS = frozenset(
+    [
+        "above",
+        "after",
+        "at",
+        "before",
+        "below",
+        "between",
+        "beyond",
+        "exceed",
+        "exceeds",
+        "exceeding",
+        "fewer",
+        "from",
+        "less",
+        "longer",
+        "more",
+        "most",
+        "over",
+        "shorter",
+        "since",
+        "than",
+        "to",
+        "under",
+        "until",
+        "up",
+    ]
+)
+"""Words of a condition whose numbers are limits."""
 _SAME_WORD, _OTHER_WORD = 0.8, 0.35
 """Cosine similarities from which on two words mean the same, and up to which they do not."""
 
@@ -115,6 +146,9 @@ def _condition_evidence(
     if literal <= _HALF and condition.qualifiers and not condition.qualifiers & own:
         literal *= _WITHOUT_QUALIFIER  # a report, but not for the board
     meant = max((_meant(part, request, vectors) for part in parts), default=0.0)
+    if _names_another_number(where, request):  # product 7 is not product 8
+        literal *= _WITHOUT_QUALIFIER
+        meant *= _WITHOUT_QUALIFIER
     if condition.everywhere and _is_general(condition, background):
         literal = meant = 1.0
     weights = [
@@ -132,6 +166,22 @@ def _condition_evidence(
         similarity = float(vectors.of([request])[0] @ vector)
         values["topic"] = similarity - float(others.mean())
     return values
+
+
+def _names_another_number(where: str, request: str) -> bool:
+    """Return true if both have numbers, but none in common.
+
+    Limits such as "over 200 words" are for other numbers as well.
+    """
+    own, other = (
+        {word for word in _WORD.findall(text.casefold()) if _DIGIT.search(word)}
+        for text in (where, request)
+    )
+    return (
+        bool(own and other)
+        and own.isdisjoint(other)
+        and not _LIMITS & {*_WORD.findall(where.casefold())}
+    )
 
 
 def _weights(

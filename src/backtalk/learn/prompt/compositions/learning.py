@@ -242,10 +242,11 @@ def _apply(
 
 
 def _no_improvement(prompts: SelectedPrompts, confirmation: Confirmation) -> NoImprovement:
-    gain = confirmation.gain
+    gain, count = confirmation.gain, len(prompts.candidates)
+    tried = "1 prompt" if count == 1 else f"{count} compositions, one for each request,"
     return NoImprovement(
-        f"No better prompts were found: {len(prompts.candidates)} compositions, one for each "
-        f"request, gained {confirmation.search_gain:+.3f} on the prompts of the search, and "
+        f"No better prompts were found: {tried} "
+        f"gained {confirmation.search_gain:+.3f} on the prompts of the search, and "
         f"{gain.value:+.3f} on {gain.n} new ones, at least {gain.low:+.3f}",
         "The policy stays as it is. Collect more feedback, or learn in another place: "
         "`backtalk methods` lists what can run",
