@@ -35,7 +35,8 @@ _APPROXIMATION = 0.8
 In simulated searches over edits that change nothing, 0 to 3 % reported an improvement. The interval
 errs more often for a candidate that is as good on average and answers otherwise: by exact
 calculation for two values, 12 % at worst, where 9 of 10 answers are a little better and one much
-worse. A limit without such errors finds a third of the small steady gains that this one finds."""
+worse. A limit without such errors showed 10 % of gains of 0.05, of standard deviation 0.1, at 50
+pairs, and this one 93 %."""
 MIN_EARLY = 12
 """Number of planned differences from which a confirmation looks early; fewer show too little."""
 _EARLY_SHARE = 0.2
