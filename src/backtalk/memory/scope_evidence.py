@@ -28,33 +28,10 @@ _HALF, _WITHOUT_QUALIFIER = 0.6, 0.5
 """Share of a condition's words up to which a request without the words that say which of a kind
 counts for less, and the factor."""
 _WORD, _DIGIT = re.compile(r"\w+"), re.compile(r"\d")
-_LIMITS = frozenset(
-    [
-        "above",
-        "after",
-        "at",
-        "before",
-        "below",
-        "between",
-        "beyond",
-        "exceed",
-        "exceeds",
-        "exceeding",
-        "fewer",
-        "from",
-        "less",
-        "longer",
-        "more",
-        "most",
-        "over",
-        "shorter",
-        "since",
-        "than",
-        "to",
-        "under",
-        "until",
-        "up",
-    ]
+_LIMIT = re.compile(
+    r"\b(above|after|at|before|below|between|beyond|exceed(s|ing)?|fewer|from|less|longer|more|most"
+    r"|over|shorter|since|than|to|under|until|up)\b",
+    re.IGNORECASE,
 )
 """Words of a condition whose numbers are limits."""
 _SAME_WORD, _OTHER_WORD = 0.8, 0.35
@@ -177,11 +154,7 @@ def _names_another_number(where: str, request: str) -> bool:
         {word for word in _WORD.findall(text.casefold()) if _DIGIT.search(word)}
         for text in (where, request)
     )
-    return (
-        bool(own and other)
-        and own.isdisjoint(other)
-        and not _LIMITS & {*_WORD.findall(where.casefold())}
-    )
+    return bool(own and other) and own.isdisjoint(other) and not _LIMIT.search(where)
 
 
 def _weights(
