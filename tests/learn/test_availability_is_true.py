@@ -38,6 +38,7 @@ from backtalk.learn import (
 from backtalk.learn.finetune.encoding import Encoder
 from backtalk.learn.finetune.registration import build_plan
 from backtalk.learn.prompt.criteria import MIN_CRITIQUES
+from backtalk.learn.prompt.examples import good_answers
 from backtalk.learn.prompt.learning import split_prompts
 from backtalk.learn.prompt.signals import make_signal
 from backtalk.learn.reward_feedback import reward_feedback
@@ -289,6 +290,7 @@ def test_a_method_that_is_available_learns_and_others_name_what_is_missing(sourc
         learning = {
             item.method.name: has_prompt
             and (item.method.name != "system-feedback" or has_critiques(store))
+            and (item.method.name != "leap-prompt" or bool(good_answers(TrainingSet(store))))
             if item.method.target == "prompt"
             else remembers(item.method, store)
             if item.method.target == "memory"
