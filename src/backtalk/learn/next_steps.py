@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from backtalk.evaluate.judges.by_name import RECORDED
 from backtalk.evaluate.judges.circular import prompts_learned_from
 from backtalk.evaluate.storage import list_evaluations
 from backtalk.experiments import running_experiment
@@ -25,6 +24,8 @@ from backtalk.promotion.history import active_policy, promotion_history
 from backtalk.promotion.next_step import after_evaluation
 from backtalk.store import Store
 
+_RECORDED = "recorded"
+"""Judge that looks up stored feedback."""
 _SANDBOX_MODELS = frozenset({"small", "writer"})
 _NAMES = {"best-of-n": "chooser", "prompt": "clearer", "memory": "remembers"}
 """Names that a suggested command gives to what a method learns; by default ``tuned``."""
@@ -109,7 +110,7 @@ def suggested_judge(candidate: Policy, baseline: Policy, store: Store) -> str:
         ``"people"``.
     """
     if all(isinstance(policy.model, ReplaySpec) for policy in (candidate, baseline)):
-        return RECORDED
+        return _RECORDED
     for policy in _with_ancestors(candidate, store):
         if isinstance(policy.model, NamedSpec) and policy.model.name in _SANDBOX_MODELS:
             world = policy.model.options.get("world")
@@ -135,7 +136,7 @@ def default_judge(candidate: Policy, baseline: Policy, store: Store) -> str:
         Store with both policies and the feedback.
     """
     suggested = suggested_judge(candidate, baseline, store)
-    return RECORDED if suggested == "people" else suggested
+    return _RECORDED if suggested == "people" else suggested
 
 
 def _is_new_to(candidate: Policy, store: Store) -> bool:
