@@ -206,7 +206,7 @@ def change_of_mind(signs: Sequence[int]) -> int:
 
     Examples
     --------
-    >>> change_of_mind([1, 1, 1, -1, 1, 1, 1, 1, -1, -1, -1, -1, -1])
+    >>> change_of_mind([1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1])
     8
     >>> change_of_mind([1, -1, 1, 1, -1, 1])
     0
