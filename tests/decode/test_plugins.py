@@ -149,7 +149,9 @@ def test_the_value_of_a_policy_is_estimated_by_what_its_decoder_selects(package,
 
 
 def test_an_unknown_kind_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"no decoder 'shortst'.*Known: best_of_n, rewrite, sample"):
+    with pytest.raises(
+        ValueError, match=r"no decoder 'shortst'.*Known: best_of_n, rewrite, sample"
+    ):
         Policy.model_validate({"model": NamedSpec(name="x"), "decoder": {"kind": "shortst"}})
     with pytest.raises(RecordError, match="best_of_n, rewrite, sample"):
         Policy.from_yaml("{model: {kind: named, name: x}, decoder: {n: 3}}")
