@@ -151,6 +151,14 @@ def test_a_search_in_a_scope_finds_the_nearest(large, share, kind):
     )
 
 
+def test_a_zero_query_has_results_as_all_are_equally_near(large):
+    index, *_ = large
+    for allowed in (None, np.arange(0, 20_000, 3)):
+        ids_, similarities = index.search(np.zeros((1, 32)), 10, allowed=allowed)
+        assert (ids_ >= 0).all()
+        assert (similarities == 0).all()
+
+
 def test_removed_vectors_never_come_back(large, tmp_path):
     original, vectors_, queries = large
     original.save(tmp_path)

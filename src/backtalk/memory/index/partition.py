@@ -18,13 +18,13 @@ _BATCH = 65_536
 _BUDGET, _GROWTH = 3_500, 0.53
 """Allowed rows that a search compares if 10,000 are allowed, and the exponent of its growth."""
 
-_SPREAD = 0.25
+_SPREAD = 0.1
 """Exponent of the share of allowed rows by which more lists are visited if these are spread."""
 
 _EVEN = 0.7
 """Bound of the ratio of rows near the query to those expected of a scope that is spread evenly."""
 
-_SCAN = 0.005
+_SCAN = 0.02
 """Share of allowed rows above which lists are read in order; below, allowed rows one by one."""
 
 _SHORTLIST, _MIN_SHORTLIST = 8, 200
@@ -219,14 +219,17 @@ class Partition:
         size = int(counts.sum())
         similarities = np.vecdot(self._centroids, query[0])
         visited = self._visited(np.argsort(-similarities), counts, k)
-        if rows is not None and size < _SCAN * len(vectors):
-            near = np.zeros(len(counts), bool)
-            near[visited] = True
-            candidates = rows[near[self.lists[rows]]]
-        else:
+        candidates = np.empty(0, np.int64)
+        if rows is None or size >= _SCAN * len(vectors):
             scope = self._bitmap(rows)
             shortlist = max(_SHORTLIST * k, _MIN_SHORTLIST)
             candidates = self._scan(query, visited, similarities[visited], shortlist, scope)
+        if len(candidates) < min(k, int(counts[visited].sum())):
+            # The scope is small, or the codes do not tell rows apart, as for a zero vector.
+            near = np.zeros(len(counts), bool)
+            near[visited] = True
+            held = np.flatnonzero(self.lists >= 0) if rows is None else rows
+            candidates = held[near[self.lists[held]]]
         return nearest_rows(query, vectors, k, candidates)
 
     def _visited(
