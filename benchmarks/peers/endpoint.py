@@ -9,16 +9,12 @@ best prompt, so that its score is known after any number of calls.
 
 from __future__ import annotations
 
-import asyncio
-import socket
-import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import JSONResponse
@@ -33,6 +29,7 @@ from backtalk.worlds import World
 from backtalk.worlds.skills import rule_induction_prompt, true_critique
 from backtalk.worlds.small import small_model
 from backtalk.worlds.world import Rule
+from benchmarks.peers.loopback import LoopbackServer
 
 GROUP_SIZE = 4
 """Maximum number of examples that the writer reads at a time."""
@@ -116,8 +113,6 @@ class Endpoint:
         self._lines = dict.fromkeys(self.task.seed_prompt.split("\n"))
 
     def __enter__(self) -> Endpoint:
-        self._socket = socket.socket()
-        self._socket.bind(("127.0.0.1", 0))
         app = Starlette(
             routes=[
                 Route("/v1/chat/completions", self._complete, methods=["POST"]),
@@ -126,22 +121,16 @@ class Endpoint:
                 Route("/task", self._describe),
             ]
         )
-        config = uvicorn.Config(app, log_level="error", loop="asyncio", lifespan="off")
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._server.serve([self._socket])), daemon=True
-        )
-        self._thread.start()
+        self._server = LoopbackServer(app)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._server.should_exit = True
-        self._thread.join()
+        self._server.stop()
 
     @property
     def address(self) -> str:
         """Address of the server, without ``/v1``."""
-        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        return self._server.address
 
     async def _describe(self, _: HTTPRequest) -> JSONResponse:
         def examples(prompts: Sequence[Prompt]) -> list[dict[str, str]]:

