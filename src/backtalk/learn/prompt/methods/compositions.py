@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 from pydantic import Field, JsonValue
@@ -271,13 +272,5 @@ def _nothing_to_combine() -> NoImprovement:
 
 
 def _search_options(settings: CompositionSettings) -> dict[str, JsonValue]:
-    """Return the options that both methods have, for the lineage."""
-    return {
-        "explore": settings.explore,
-        "examples": settings.examples,
-        "confirmation": settings.confirmation,
-        "level": settings.level,
-        "embedder": settings.embedder,
-        **({} if settings.judge is None else {"judge": settings.judge}),
-        **({} if settings.writer is None else {"writer": settings.writer}),
-    }
+    """Return the options that both methods have and that are set, for the lineage."""
+    return {name: value for name, value in asdict(settings).items() if value is not None}

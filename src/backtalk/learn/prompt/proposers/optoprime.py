@@ -10,12 +10,12 @@ from typing import Any
 from backtalk.errors import BacktalkError
 from backtalk.feedback.interaction import prompt_text
 from backtalk.feedback.record import Name
-from backtalk.learn.prompt.edits import new_only, with_instruction, with_rules
+from backtalk.learn.prompt.edits import with_instruction, with_rules
 from backtalk.learn.prompt.examples import draw
 from backtalk.learn.prompt.meta_prompts import quote_feedback
-from backtalk.learn.prompt.proposers.inner_scores import known_candidates, next_seed
+from backtalk.learn.prompt.proposers.batches import propose_by_batches
+from backtalk.learn.prompt.proposers.inner_scores import next_seed
 from backtalk.learn.prompt.proposers.protegi import review
-from backtalk.learn.prompt.proposers.textgrad import MAX_BATCHES
 from backtalk.learn.prompt.protocol import PromptCandidate, SearchState, TextFeedback
 from backtalk.learn.prompt.trace import Node, traced
 from backtalk.learn.prompt.trace.pseudo_program import pseudo_program
@@ -76,11 +76,7 @@ class OptoPrimeProposer:
 
         Without a new one, further batches are read.
         """
-        for _ in range(MAX_BATCHES):
-            named = [replace(one, proposer=self.name) for one in await self._step(state, count)]
-            if new := new_only(named, known_candidates(state)):
-                return new[:count]
-        return []
+        return await propose_by_batches(state, self._step, name=self.name, count=count)
 
     async def _step(self, state: SearchState, count: int) -> list[PromptCandidate]:
         """Return the prompts with the values that a new batch suggests."""

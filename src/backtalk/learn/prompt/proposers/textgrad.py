@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 
-from backtalk.learn.prompt.edits import new_only
-from backtalk.learn.prompt.proposers.inner_scores import known_candidates, next_seed
+from backtalk.learn.prompt.proposers.batches import propose_by_batches
+from backtalk.learn.prompt.proposers.inner_scores import next_seed
 from backtalk.learn.prompt.proposers.protegi import review
 from backtalk.learn.prompt.protocol import PromptCandidate, SearchState, TextFeedback
 from backtalk.learn.prompt.writer import PromptWriter
-
-MAX_BATCHES = 3
-"""Maximum number of batches of a round until there is a new prompt."""
 
 
 class TextGradProposer:
@@ -58,11 +54,7 @@ class TextGradProposer:
 
         Without a new one, further batches are read.
         """
-        for _ in range(MAX_BATCHES):
-            named = [replace(one, proposer=self.name) for one in await self._step(state, count)]
-            if new := new_only(named, known_candidates(state)):
-                return new[:count]
-        return []
+        return await propose_by_batches(state, self._step, name=self.name, count=count)
 
     async def _step(self, state: SearchState, count: int) -> list[PromptCandidate]:
         """Return revisions by a new batch, and by this one with those of the last steps."""

@@ -25,7 +25,7 @@ class TokenSearchSettings:
     """Number of candidates with the steepest gradients that are evaluated."""
     perplexity_weight: float = 0.02
     """Factor on the perplexity of the line in the objective, which keeps it readable. It is 0.2 in
-    the paper, where answers are a few tokens."""
+    the package of the authors, whose answers are a few tokens."""
     continuations: bool = True
     """If true, each candidate is also evaluated with the rest of the line as the model continues
     it, beside the rest as it was."""
