@@ -26,7 +26,7 @@ class RowTable:
 
     def rows(self, ids: NDArray[np.int64]) -> NDArray[np.int32]:
         """Return the row of each id, ``MISSING`` if it is unknown."""
-        if len(ids) and ids.min() >= 0 and ids.max() < len(self._dense):
+        if len(ids) and ids.view(np.uint64).max() < len(self._dense):  # a negative id is large
             return self._dense[ids]
         rows = np.full(len(ids), MISSING, np.int32)
         small = (ids >= 0) & (ids < len(self._dense))

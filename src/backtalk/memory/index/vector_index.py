@@ -261,4 +261,4 @@ class VectorIndex:
 
 def _allowed_ids(allowed: ArrayLike) -> NDArray[np.int64]:
     ids = np.asarray(allowed)
-    return np.flatnonzero(ids) if ids.dtype == bool else ids.astype(np.int64)
+    return np.flatnonzero(ids) if ids.dtype == bool else ids.astype(np.int64, copy=False)
