@@ -45,7 +45,7 @@ from benchmarks.table import Table
 
 CALLS = (30, 40, 60, 90, 120, 180, 240)
 """Numbers of calls at which scores are compared; the last one is the budget of each peer."""
-OWN_BUDGETS = (30, 40, 60)
+OWN_BUDGETS = (30, 40, 60, 120, 240)
 """Budgets of Backtalk, whose searches are planned for their budget."""
 SEEDS = tuple(int(seed) for seed in os.environ.get("SEEDS", "11,12").split(","))
 TRAIN = 40
