@@ -114,6 +114,10 @@ def test_entries_are_exported_and_imported(run, tmp_path):
     assert (code, "bad.jsonl, line 1" in captured.err) == (1, True)
 
 
+ENTRY = "<entry>"
+"""Stands for the id of the entry."""
+
+
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
@@ -121,7 +125,8 @@ def test_entries_are_exported_and_imported(run, tmp_path):
         (("undo",), "CHANGE"),
         (("undo", "7"), "no change 7"),
         (("edit", "x", "--user", "a", "--everybody"), "one of the options"),
-        (("add", " "), "text"),
+        (("add", " "), "text of an entry is empty"),
+        (("edit", ENTRY, " "), "`backtalk memory forget ID`"),
         (("add", "x", "--kind", "rule"), "kind"),
         (("list", "--state", "old"), "superseded"),
         (("list", "--memory", "other"), "Known: memory"),
@@ -129,7 +134,8 @@ def test_entries_are_exported_and_imported(run, tmp_path):
 )
 def test_errors_name_the_mend(run, arguments, part):
     run("add", "Be kind.")
-    code, captured = run(*arguments)
+    (entry,) = ids(run)
+    code, captured = run(*(entry if one is ENTRY else one for one in arguments))
     assert (code, part in captured.err) == (1, True), captured.err
 
 

@@ -37,8 +37,8 @@ def make_app(command: str | None = None) -> typer.Typer:
     )
     app.callback(
         epilog="Exit codes: 0 success, 1 error, 2 wrong usage, 3 import with rejected rows, "
-        "4 promotion refused by the gate, 5 budget exceeded, 6 people have yet to judge, 70 bug, "
-        "130 stopped by Ctrl-C."
+        "4 promotion refused by the gate, 5 budget exceeded, 6 people have yet to judge, 7 no "
+        "improvement, 70 bug, 130 stopped by Ctrl-C."
     )(_options)
     register(app, command)
     return app

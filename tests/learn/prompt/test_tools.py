@@ -24,7 +24,12 @@ from backtalk.learn.prompt.tools.calls import (
     is_failure,
     parse_calls,
 )
-from backtalk.learn.prompt.tools.executors import run_command, run_functions, run_http
+from backtalk.learn.prompt.tools.executors import (
+    make_executor,
+    run_command,
+    run_functions,
+    run_http,
+)
 from backtalk.learn.prompt.tools.exploration import bleu, version_similarity, write_documentation
 from backtalk.learn.prompt.tools.signal import CallSignal
 from backtalk.learn.prompt.tools.transcripts import recorded_tools, recorded_trials, right_calls
@@ -256,8 +261,19 @@ def test_executors_report_results_and_failures(tool_url: str, tmp_path: Path) ->
         assert message in failure.result
 
 
-def test_an_executor_that_cannot_start_is_an_error() -> None:
-    for execute in (run_command("no-such-program"), run_http("http://127.0.0.1:9")):
+@pytest.mark.parametrize(
+    "name", ["no-such-program", "", " ", "''", "python3 'tools.py", "http://", "https:///call"]
+)
+def test_an_executor_that_cannot_work_is_an_error_before_any_call(name: str) -> None:
+    with pytest.raises(BacktalkError, match="executor"):
+        make_executor(name)
+
+
+def test_an_executor_that_cannot_start_is_an_error(tmp_path: Path) -> None:
+    not_a_program = tmp_path / "tool"
+    not_a_program.write_bytes(b"\x00")
+    not_a_program.chmod(0o755)
+    for execute in (run_command(str(not_a_program)), run_http("http://127.0.0.1:9")):
         with pytest.raises(BacktalkError, match="executor"):
             run_sync(execute(ToolCall("a", {})))
     failure = run_sync(run_functions({"a": print})(ToolCall("b", {})))
@@ -380,7 +396,7 @@ def test_right_documentation_is_not_replaced(tmp_path: Path, tool_url: str) -> N
         for request in REQUESTS:
             city, unit = request.split()[2], request.split()[-1]
             store.add(transcript(request, trial(city, unit[0]), trial(city, unit[0])))
-        with pytest.raises(BacktalkError, match="8 different prompts"):
+        with pytest.raises(BacktalkError, match="executor=COMMAND"):
             learn(store)
         tools = tmp_path / "tools.json"
         good = {"function": {**TOOL["function"], "description": "The unit is celsius."}}

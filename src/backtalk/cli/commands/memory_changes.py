@@ -82,7 +82,7 @@ def add(
     try:
         entry = MemoryEntry(
             kind=kind or ("preference" if users else "instruction"),  # type: ignore[arg-type]
-            text=text.strip(),
+            text=_entry_text(text),
             scope=_scope(users, where, inside, outside),
             people=(person,) if person else (),
         )
@@ -148,11 +148,22 @@ def edit(
             )
         changes = chosen.edit(
             entry,
-            text=None if text is None else text.strip(),
+            text=None if text is None else _entry_text(text),
             scope=None if changed == scope else changed,
             actor=actor or user_name(),
         )
         say_changes(chosen, changes, json=json)
+
+
+def _entry_text(text: str) -> str:
+    from backtalk.errors import BacktalkError
+
+    if not text.strip():
+        raise BacktalkError(
+            "The text of an entry is empty",
+            "Give its text; `backtalk memory forget ID` removes an entry",
+        )
+    return text.strip()
 
 
 def _scope(

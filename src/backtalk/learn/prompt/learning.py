@@ -285,6 +285,12 @@ def no_improvement(result: SearchResult) -> NoImprovement:
             f"at least {estimate.gain.low:+.3f}"
         )
     budget = "budget" in result.stopped
+    if not count and not budget:
+        return NoImprovement(
+            f"No prompt was proposed; {result.stopped}",
+            "The policy stays as it is. Collect more feedback, or let a model that can write "
+            "prompts do so, where the method has the option writer",
+        )
     return NoImprovement(
         what,
         "The policy stays as it is. "

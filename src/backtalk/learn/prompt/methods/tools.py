@@ -155,6 +155,11 @@ async def draft(
     right = right_calls(trials)
     requests = _requests(trials, feedback, with_executor=execute is not None)
     scored = [one for one in requests if execute is not None or prompt_key(one) in right]
+    if execute is None and not scored:
+        raise BacktalkError(
+            "The feedback has no recorded tool calls that succeeded",
+            "Pass a command or an address that runs calls: -o executor=COMMAND",
+        )
     split = split_prompts(
         feedback, scored, seed=run.seed, examples=examples, confirmation=confirmation
     )

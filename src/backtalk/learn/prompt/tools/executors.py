@@ -6,8 +6,10 @@ import asyncio
 import inspect
 import json
 import shlex
+import shutil
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from backtalk.errors import BacktalkError
 from backtalk.learn.prompt.tools.calls import ToolCall, ToolTrial, is_failure
@@ -55,8 +57,13 @@ def run_command(command: str) -> Executor:
     ----------
     command : str
         Command with its arguments, as in a shell.
+
+    Raises
+    ------
+    BacktalkError
+        If the command is empty, has an open quotation, or names no program that can be started.
     """
-    words = shlex.split(command)
+    words = _words(command)
 
     async def execute(call: ToolCall) -> ToolTrial:
         try:
@@ -67,10 +74,7 @@ def run_command(command: str) -> Executor:
                 stderr=asyncio.subprocess.PIPE,
             )
         except OSError as error:
-            raise BacktalkError(
-                f"The executor {command!r} cannot be started: {error}",
-                "Name a command that reads a call as JSON and prints its result, or a URL",
-            ) from None
+            raise _cannot_start(command, error) from None
         try:
             output, errors = await asyncio.wait_for(
                 process.communicate(_body(call).encode()), TIMEOUT
@@ -97,7 +101,16 @@ def run_http(url: str) -> Executor:
     ----------
     url : str
         Address.
+
+    Raises
+    ------
+    BacktalkError
+        If the address has no host.
     """
+    if not urlsplit(url).hostname:
+        raise BacktalkError(
+            f"The executor {url} has no host", "Name an address such as http://127.0.0.1:8000/call"
+        )
 
     async def execute(call: ToolCall) -> ToolTrial:
         import httpx2  # noqa: PLC0415 - slow to import
@@ -107,7 +120,7 @@ def run_http(url: str) -> Executor:
                 response = await client.post(
                     url, content=_body(call), headers={"content-type": "application/json"}
                 )
-        except httpx2.ConnectError as error:
+        except (httpx2.ConnectError, httpx2.UnsupportedProtocol) as error:
             raise BacktalkError(
                 f"The executor {url} cannot be reached: {error}",
                 "Start it, or name another address",
@@ -123,6 +136,26 @@ def run_http(url: str) -> Executor:
 def make_executor(name: str) -> Executor:
     """Return the executor that an option names: an address, or else a command."""
     return run_http(name) if name.startswith(("http://", "https://")) else run_command(name)
+
+
+def _words(command: str) -> list[str]:
+    """Return the words of a command whose program can be started."""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise _cannot_start(command, error) from None
+    if not words or not words[0]:
+        raise _cannot_start(command, "it names no program")
+    if shutil.which(words[0]) is None:
+        raise _cannot_start(command, f"there is no program {words[0]!r}")
+    return words
+
+
+def _cannot_start(command: str, reason: object) -> BacktalkError:
+    return BacktalkError(
+        f"The executor {command!r} cannot be started: {reason}",
+        "Name a command that reads a call as JSON and prints its result, or a URL",
+    )
 
 
 def _body(call: ToolCall) -> str:
