@@ -17,10 +17,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from backtalk.cli import main
+from backtalk.cli.exit_codes import ExitCode
 from backtalk.feedback import Annotator, Critique, Edit, Interaction
 from backtalk.memory import Memory
 from backtalk.models.spec import EndpointSpec
-from backtalk.policy import Policy, read_policy, save_policy
+from backtalk.policy import Policy, list_policies, save_policy
 from backtalk.store import Store
 from benchmarks.paid_endpoint import CONCURRENCY, PaidEndpoint
 from benchmarks.table import Table
@@ -38,7 +39,8 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "learn memory -o rewrite=true": ("memory", "-o", "rewrite=true"),
 }
 """Arguments of ``learn``."""
-LEARNED = "learned"
+SEED, LEARNED = "plain", "learned"
+_ENDED = (ExitCode.DONE, ExitCode.NO_IMPROVEMENT)
 _PRELOADED = (
     __name__,
     "anyio._backends._asyncio",
@@ -61,7 +63,7 @@ class Outcome:
     """Result of a command."""
 
     policy: str
-    """Id of the learned policy."""
+    """Id of the learned policy, or of the first one if none is better."""
     prompt: str
     """System prompt and rules of the policy."""
     entries: tuple[tuple[str, str], ...]
@@ -87,7 +89,7 @@ def make_store(folder: Path, address: str) -> None:
     """Write a store with a policy, edits and critiques into an empty folder."""
     with Store(folder / "store.db") as store:
         spec = EndpointSpec(model="paid", base_url=address, concurrency=CONCURRENCY)
-        save_policy(store, Policy(model=spec, name="plain"))
+        save_policy(store, Policy(model=spec, name=SEED))
         for number in range(INTERACTIONS):
             item = Interaction.of(f"What is item {number}", f"The answer is {number}.")
             common = {
@@ -148,7 +150,7 @@ class Bench:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(self._folder / "template", folder)
         self._endpoint.payments.clear()
-        arguments = ["learn", *command, "--policy", "plain", "--name", LEARNED]
+        arguments = ["learn", *command, "--policy", SEED, "--name", LEARNED]
         arguments += ["--store", str(folder / "store.db")]
         killed = 0
         for kill_at in (*kills, None):
@@ -157,7 +159,7 @@ class Bench:
             )
             code = self._endpoint.run(process, kill_at=kill_at)
             killed += code == -9
-            if code == 0:
+            if code in _ENDED:
                 break
             if code != -9:
                 output = (folder / "log.txt").read_text(encoding="utf-8")
@@ -167,7 +169,7 @@ class Bench:
     @staticmethod
     def _outcome(folder: Path) -> Outcome:
         with Store(folder / "store.db") as store:
-            policy = read_policy(store, LEARNED)
+            *_, policy = list_policies(store)
             rules = () if policy.prompt is None else policy.prompt.rules
             prompt = "\n".join((policy.system or "", *rules)).strip()
             entries = () if policy.memory is None else Memory(store, policy.memory.name).entries()
