@@ -205,7 +205,7 @@ def table(worlds: Sequence[str] = WORLDS, seeds: Sequence[int] = SEEDS) -> Table
 
 
 def _points(values: Sequence[float]) -> str:
-    if len(values) == 1:
+    if np.ptp(values) == 0:
         return f"{100 * values[0]:.1f}"
     estimate = mean_interval([100 * value for value in values], bounds=None, method="t")
     return f"{estimate.value:.1f} [{estimate.low:.1f}, {estimate.high:.1f}]"
