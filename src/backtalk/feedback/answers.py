@@ -17,7 +17,8 @@ def is_plain(messages: Messages) -> bool:
 def answer_key(text: str, messages: Messages = ()) -> tuple[str, ...]:
     """Return a key that two answers share only if they are the same in text and messages.
 
-    The key of an answer that is all text is that text, however its message is written.
+    The key of an answer that is all text is that text, however its message is written. Reasoning
+    is no part of an answer.
 
     >>> answer_key("Yes.", (Message.assistant("Yes."),)) == answer_key("Yes.")
     True
@@ -27,7 +28,7 @@ def answer_key(text: str, messages: Messages = ()) -> tuple[str, ...]:
     """
     if is_plain(messages):
         return (messages[0].text if messages else text,)
-    return (text, *(message.to_json() for message in messages))
+    return (text, *(message.model_dump_json(exclude={"reasoning"}) for message in messages))
 
 
 def response_key(response: Response) -> tuple[str, ...]:

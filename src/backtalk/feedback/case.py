@@ -39,7 +39,9 @@ def _message_parts(message: Message) -> tuple[str, str, str]:
     plain = isinstance(message.content, str) and not (
         message.tool_calls or message.tool_call_id or message.name
     )
-    return message.role, "text" if plain else "json", message.text if plain else message.to_json()
+    if plain:
+        return message.role, "text", message.text
+    return message.role, "json", message.model_dump_json(exclude={"reasoning"})
 
 
 def merge_by_prompt(cases: Iterable[Case]) -> list[Case]:

@@ -35,6 +35,9 @@ class Message(Record):
     name: OptionalField[Name] = None
     tool_calls: tuple[dict[str, JsonValue], ...] = Field(default=(), exclude_if=OMIT_EMPTY)
     tool_call_id: OptionalField[Name] = None
+    reasoning: OptionalField[str] = None
+    """Reasoning of the assistant before this message, apart from its content; ``None`` if unknown.
+    Models do not read it unless they are told to."""
 
     @classmethod
     def user(cls, text: str) -> Message:
@@ -102,6 +105,9 @@ class Response(Record):
     """Text that judges read and that the offsets of spans and steps refer to."""
     messages: tuple[Message, ...] = Field(default=(), exclude_if=OMIT_EMPTY)
     """All messages of the response, if it is not one plain message: tool calls, several turns."""
+    reasoning: OptionalField[str] = None
+    """Reasoning of the model before the answer, apart from the text; ``None`` if it reported none.
+    Judges and exports may read it; training reads it only if it is told to."""
     model: OptionalField[Name] = None
     """Name of the model that generated it; ``None`` if unknown or written by a person."""
     policy: OptionalField[Name] = None

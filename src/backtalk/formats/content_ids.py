@@ -77,7 +77,7 @@ def _message_parts(message: Message) -> tuple[str, str]:
     content = message.content
     if type(content) is str and not (message.tool_calls or message.tool_call_id or message.name):
         return message.role, content
-    return f"{message.role}, as JSON", message.to_json()
+    return f"{message.role}, as JSON", message.model_dump_json(exclude={"reasoning"})
 
 
 def make_feedback(

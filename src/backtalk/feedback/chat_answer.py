@@ -1,0 +1,95 @@
+"""Text and reasoning of an assistant's message, as the servers of the chat protocol write them.
+
+A message has its text in ``content``, as a string or as a list of parts. Reasoning comes in a field
+of its own (``reasoning_content``, ``reasoning``, ``thinking``, ``reasoning_details``) or as parts of
+the content. The functions read a complete message and the delta of a streamed one alike.
+
+>>> parts = [{"type": "thinking", "thinking": "Six times seven."}, {"type": "text", "text": "42"}]
+>>> answer_text({"content": parts}), answer_reasoning({"content": parts})
+('42', 'Six times seven.')
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
+"""Fields of a message that hold reasoning. A server that sends several repeats it in each."""
+
+_REASONING_PARTS = frozenset(
+    {
+        "thinking", "reasoning", "reasoning_text", "summary_text", "redacted_thinking",
+        "reasoning.text", "reasoning.summary", "reasoning.encrypted",
+    }
+)  # fmt: skip
+"""Types of parts that hold reasoning; that of some of them is encrypted."""
+
+_TEXT_PARTS = frozenset({"text", "output_text", "refusal", None})
+
+
+def answer_text(message: Mapping[str, Any]) -> str:
+    """Return the text of a message: its content, its refusal, or the transcript of its speech."""
+    content = message.get("content")
+    if isinstance(content, list):
+        content = "".join(_part_text(part) for part in content)
+    if content:
+        return str(content)
+    refusal = message.get("refusal")
+    if refusal:
+        return str(refusal)
+    audio = message.get("audio")
+    transcript = audio.get("transcript") if isinstance(audio, dict) else None
+    return transcript if isinstance(transcript, str) else ""
+
+
+def answer_reasoning(message: Mapping[str, Any]) -> str:
+    """Return the reasoning of a message, empty if it has none."""
+    for name in REASONING_FIELDS:
+        if message.get(name) and (text := _reasoning_text(message[name])):
+            return text
+    content = message.get("content")
+    if not isinstance(content, list):
+        return ""
+    return "".join(_reasoning_text(part) for part in content if _is_reasoning(part))
+
+
+def other_parts(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the parts of a message that are neither text nor reasoning, such as images."""
+    listed = [message.get("content"), message.get("images")]
+    return [
+        part
+        for parts in listed
+        if isinstance(parts, list)
+        for part in parts
+        if isinstance(part, dict)
+        and not _is_reasoning(part)
+        and (part.get("type") not in _TEXT_PARTS or not _part_text(part))
+    ]
+
+
+def _is_reasoning(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") in _REASONING_PARTS
+
+
+def _part_text(part: Any) -> str:
+    """Return the text of a part of the content; empty if it is reasoning or has none."""
+    if isinstance(part, str):
+        return part
+    if not isinstance(part, dict) or _is_reasoning(part):
+        return ""
+    text = part.get("text") or part.get("refusal")
+    return text if isinstance(text, str) else ""
+
+
+def _reasoning_text(value: Any) -> str:
+    """Return the text of reasoning, which may be nested in parts."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(_reasoning_text(item) for item in value)
+    if isinstance(value, dict):
+        for name in ("thinking", "text", "content", "summary", "reasoning"):
+            if value.get(name) and (text := _reasoning_text(value[name])):
+                return text
+    return ""
