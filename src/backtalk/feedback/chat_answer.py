@@ -1,8 +1,8 @@
 """Text and reasoning of an assistant's message, as the servers of the chat protocol write them.
 
 A message has its text in ``content``, as a string or as a list of parts. Reasoning comes in a field
-of its own (``reasoning_content``, ``reasoning``, ``thinking``, ``reasoning_details``) or as parts of
-the content. The functions read a complete message and the delta of a streamed one alike.
+of its own (``reasoning_content``, ``reasoning``, ``thinking``, ``reasoning_details``) or as parts
+of the content. The functions read a complete message and the delta of a streamed one alike.
 
 >>> parts = [{"type": "thinking", "thinking": "Six times seven."}, {"type": "text", "text": "42"}]
 >>> answer_text({"content": parts}), answer_reasoning({"content": parts})
@@ -30,17 +30,21 @@ _TEXT_PARTS = frozenset({"text", "output_text", "refusal", None})
 
 def answer_text(message: Mapping[str, Any]) -> str:
     """Return the text of a message: its content, its refusal, or the transcript of its speech."""
-    content = message.get("content")
-    if isinstance(content, list):
-        content = "".join(_part_text(part) for part in content)
-    if content:
-        return str(content)
+    if text := content_text(message.get("content")):
+        return text
     refusal = message.get("refusal")
     if refusal:
         return str(refusal)
     audio = message.get("audio")
     transcript = audio.get("transcript") if isinstance(audio, dict) else None
     return transcript if isinstance(transcript, str) else ""
+
+
+def content_text(content: Any) -> str:
+    """Return the text of a message's content, a string or a list of parts."""
+    if isinstance(content, list):
+        return "".join(_part_text(part) for part in content)
+    return str(content) if content else ""
 
 
 def answer_reasoning(message: Mapping[str, Any]) -> str:

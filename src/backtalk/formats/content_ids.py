@@ -66,7 +66,7 @@ def make_interaction(
     for response in responses:
         parts += (response.id, response.text, response.model or "")
         if response.messages:
-            parts.append(to_json(response.messages).decode())
+            parts.append(f"[{','.join(map(_json_of_message, response.messages))}]")
     parts += distinct
     return Interaction(
         id=content_id(*parts), prompt=messages, responses=tuple(responses), time=time, **fields
@@ -77,7 +77,12 @@ def _message_parts(message: Message) -> tuple[str, str]:
     content = message.content
     if type(content) is str and not (message.tool_calls or message.tool_call_id or message.name):
         return message.role, content
-    return f"{message.role}, as JSON", message.model_dump_json(exclude={"reasoning"})
+    return f"{message.role}, as JSON", _json_of_message(message)
+
+
+def _json_of_message(message: Message) -> str:
+    """Return a message as JSON without its reasoning, which is no part of ids."""
+    return message.model_dump_json(exclude={"reasoning"})
 
 
 def make_feedback(

@@ -6,13 +6,14 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.requests import Request
 
 from backtalk.feedback import Interaction
 from backtalk.serve.backends.upstream import UpstreamRequest, request_headers
 from backtalk.serve.errors import APIError
+from backtalk.serve.gateway.sse import CompletionStreamReader, error_event, read_completion
 from backtalk.serve.interaction_log import (
     RequestRecord,
     chat_interactions,
@@ -27,18 +28,40 @@ INTERACTION_HEADER = "x-backtalk-interaction"
 POLICY_HEADER = "x-backtalk-policy"
 
 
+class StreamReader(Protocol):
+    """Reader of the events of one stream, which assembles the completion."""
+
+    @property
+    def is_complete(self) -> bool:
+        """If true, the last event has been read."""
+
+    def read(self, event: bytes) -> bytes:
+        """Read an event and return it with the id of the interaction."""
+
+    def completion(self) -> Mapping[str, Any]:
+        """Return the completion so far, as a chat completion or a text completion."""
+
+
 @dataclass(frozen=True)
 class EndpointKind:
-    """Differences between chat completions and text completions."""
+    """API of an endpoint: its path, and how its answers are read, forwarded and logged."""
 
     path: str
     object: str
     """Value of the completion's ``object`` field."""
     make_interactions: Callable[[RequestRecord, Mapping[str, Any]], list[Interaction]]
+    operation: str = "chat"
+    """Name of the operation in traces."""
+    read_body: Callable[[bytes, str], tuple[Mapping[str, Any] | None, bytes]] = read_completion
+    """Returns the completion in a body, ``None`` if it has none, and the body with another id."""
+    stream_reader: Callable[[str], StreamReader] = CompletionStreamReader
+    """Returns a reader of a stream, given the id of the interaction."""
+    error_event: Callable[[APIError], bytes] = error_event
+    """Returns the event that ends a stream with an error."""
 
 
 CHAT = EndpointKind("/chat/completions", "chat.completion", chat_interactions)
-TEXT = EndpointKind("/completions", "text_completion", text_interactions)
+TEXT = EndpointKind("/completions", "text_completion", text_interactions, "text_completion")
 
 
 @dataclass(frozen=True)

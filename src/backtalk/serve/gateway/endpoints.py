@@ -10,6 +10,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from backtalk.serve.auth import Caller
 from backtalk.serve.backends.experiment_router import RoutedArms
 from backtalk.serve.backends.policy_requests import learn_limit_field, to_upstream_body
 from backtalk.serve.backends.policy_resolver import ResolvedPolicy, parse_model_name
@@ -106,6 +107,33 @@ async def _complete(http_request: Request, kind: EndpointKind) -> Response:
     caller = services.authorize(http_request, "answer")
     raw_body = await services.read_body(http_request)
     body = parse_body(raw_body)
+    return await complete(open_request(http_request, caller, kind, raw_body, body))
+
+
+def open_request(
+    http_request: Request, caller: Caller, kind: EndpointKind, raw_body: bytes, body: dict[str, Any]
+) -> CompletionRequest:
+    """Return a request for a completion with its record.
+
+    Parameters
+    ----------
+    http_request : Request
+        HTTP request.
+    caller : Caller
+        Authorized caller.
+    kind : EndpointKind
+        API of the endpoint.
+    raw_body : bytes
+        Body as received.
+    body : dict[str, Any]
+        Parsed body.
+
+    Raises
+    ------
+    APIError
+        If the caller may not use the project.
+    """
+    services: Services = http_request.app.state.services
     model_name = parse_model_name(body["model"])
     project = services.project(
         http_request, caller, None if model_name is None else model_name.project
@@ -116,8 +144,20 @@ async def _complete(http_request: Request, kind: EndpointKind) -> Response:
         request.note(key=caller.key)
     http_request.scope["backtalk"] |= {"interaction": record.id, "model": body["model"]}
     if services.tracing is not None:
-        operation = "chat" if kind is CHAT else "text_completion"
-        services.tracing.start_completion(operation, body, record)
+        services.tracing.start_completion(kind.operation, body, record)
+    return request
+
+
+async def complete(request: CompletionRequest) -> Response:
+    """Respond by an upstream, a policy or an experiment, as the name of the model says.
+
+    Raises
+    ------
+    APIError
+        If the policy does not exist, or nothing responds.
+    """
+    services, record = request.services, request.record
+    model_name = parse_model_name(request.body["model"])
     if model_name is None:
         return await proxy_and_log(request, request.to_upstream())
     if model_name.policy is None:

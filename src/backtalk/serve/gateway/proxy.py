@@ -7,9 +7,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from pydantic_core import to_json
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from backtalk.models.endpoint.stream_assembler import StreamAssembler
 from backtalk.serve.backends.upstream import (
     TRANSPORT_ERRORS,
     Upstream,
@@ -19,7 +19,7 @@ from backtalk.serve.backends.upstream import (
 )
 from backtalk.serve.errors import APIError
 from backtalk.serve.gateway.completion_request import CompletionRequest
-from backtalk.serve.gateway.sse import EventSplitter, StreamAssembler, replace_id, split_data
+from backtalk.serve.gateway.sse import EventSplitter, replace_id, split_data
 
 
 async def proxy_and_log(
@@ -137,15 +137,12 @@ def _connection_broken(upstream: UpstreamResponse, error: Exception) -> APIError
 
 def _log_and_replace_id(request: CompletionRequest, content: bytes) -> bytes:
     """Log a completion and return it with its new id. Other content is returned unchanged."""
-    try:
-        completion, text = replace_id(content.decode("utf-8"), request.record.id)
-    except (ValueError, RecursionError):
-        completion, text = None, ""
-    if not isinstance(completion, dict) or not isinstance(completion.get("choices"), list):
+    completion, forwarded = request.kind.read_body(content, request.record.id)
+    if completion is None:
         request.services.metrics.unlogged.inc()
         return content
     request.log_completion(completion)
-    return text.encode("utf-8")
+    return forwarded
 
 
 class _StreamProxy:
@@ -157,7 +154,7 @@ class _StreamProxy:
         self._request = request
         self._upstream = upstream
         self._started = started
-        self._assembler = StreamAssembler()
+        self._reader = request.kind.stream_reader(request.record.id)
         self._is_logged = False
 
     async def events(self) -> AsyncIterator[bytes]:
@@ -175,23 +172,16 @@ class _StreamProxy:
                 yield splitter.remainder
         except TRANSPORT_ERRORS as error:
             self._log(cut="by the upstream")
-            yield b"data: " + to_json(_connection_broken(self._upstream, error).body()) + b"\n\n"
+            yield self._request.kind.error_event(_connection_broken(self._upstream, error))
         finally:
             self._log(cut="by the caller")
             self._upstream.response.release()
 
     def _process(self, event: bytes) -> bytes:
-        before, data, after = split_data(event)
-        if data.strip() == b"[DONE]":
+        forwarded = self._reader.read(event)
+        if self._reader.is_complete:
             self._log()
-        if not data.startswith(b"{"):
-            return event
-        try:
-            chunk, text = replace_id(data.decode("utf-8"), self._request.record.id)
-        except (ValueError, RecursionError):
-            return event
-        self._assembler.feed(chunk)
-        return before + text.encode("utf-8") + after
+        return forwarded
 
     def _log(self, *, cut: str | None = None) -> None:
         if self._is_logged:
@@ -200,4 +190,4 @@ class _StreamProxy:
         self._request.note(seconds=round(time.monotonic() - self._started, 6))
         if cut is not None:
             self._request.note(cut=cut)
-        self._request.log_completion(self._assembler.completion())
+        self._request.log_completion(self._reader.completion())

@@ -1,4 +1,4 @@
-"""Server-sent events: splitting a byte stream, replacing ids, and assembling the completion."""
+"""Server-sent events: splitting a byte stream, and replacing ids."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from json import JSONDecodeError
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
+
+from pydantic_core import to_json
+
+from backtalk.serve.errors import APIError
 
 DONE = b"data: [DONE]\n\n"
 
@@ -108,74 +112,3 @@ def _skip_space(text: str, at: int) -> int:
     if match is None:
         raise JSONDecodeError("expected a value", text, at)
     return match.end()
-
-
-class StreamAssembler:
-    """Assembles the chunks of a stream into the completion that would not have been streamed.
-
-    Works for chat completions and for text completions.
-    """
-
-    def __init__(self) -> None:
-        self._fields: dict[str, Any] = {}
-        self._choices: dict[int, dict[str, Any]] = {}
-
-    def feed(self, chunk: Any) -> None:
-        """Add a chunk. Anything else is ignored."""
-        if not isinstance(chunk, dict):
-            return
-        for name in ("id", "model", "created", "usage", "system_fingerprint"):
-            if chunk.get(name) is not None:
-                self._fields[name] = chunk[name]
-        for delta in _dicts(chunk.get("choices")):
-            index = delta.get("index")
-            choice = self._choices.setdefault(index if isinstance(index, int) else 0, {})
-            _add_delta(choice, delta)
-
-    def completion(self) -> dict[str, Any]:
-        """Return the completion so far."""
-        choices = [{"index": index, **choice} for index, choice in sorted(self._choices.items())]
-        return {**self._fields, "choices": choices}
-
-
-def _add_delta(choice: dict[str, Any], chunk: dict[str, Any]) -> None:
-    if chunk.get("finish_reason"):
-        choice["finish_reason"] = chunk["finish_reason"]
-    if isinstance(chunk.get("text"), str):
-        choice["text"] = choice.get("text", "") + chunk["text"]
-    _add_log_probabilities(choice, chunk.get("logprobs"))
-    delta = chunk.get("delta")
-    if not isinstance(delta, dict):
-        return
-    message = choice.setdefault("message", {"role": "assistant", "content": None})
-    for name in ("content", "refusal", "reasoning_content"):
-        if isinstance(delta.get(name), str):
-            message[name] = (message.get(name) or "") + delta[name]
-    for call in _dicts(delta.get("tool_calls")):
-        _add_tool_call(message.setdefault("tool_calls", []), call)
-
-
-def _add_tool_call(calls: list[dict[str, Any]], delta: dict[str, Any]) -> None:
-    value = delta.get("index")
-    index = value if isinstance(value, int) and 0 <= value <= len(calls) else len(calls)
-    if index == len(calls):
-        calls.append({"type": "function", "function": {"name": "", "arguments": ""}})
-    call = calls[index]
-    for name in ("id", "type"):
-        if isinstance(delta.get(name), str):
-            call[name] = delta[name]
-    function = delta.get("function")
-    if isinstance(function, dict):
-        for name in ("name", "arguments"):
-            if isinstance(function.get(name), str):
-                call["function"][name] += function[name]
-
-
-def _add_log_probabilities(choice: dict[str, Any], delta: Any) -> None:
-    if isinstance(delta, dict) and isinstance(delta.get("content"), list):
-        logprobs = choice.setdefault("logprobs", {"content": []})
-        logprobs["content"] += delta["content"]
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
