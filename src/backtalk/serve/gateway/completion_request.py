@@ -13,7 +13,11 @@ from starlette.requests import Request
 from backtalk.feedback import Interaction
 from backtalk.serve.backends.upstream import UpstreamRequest, request_headers
 from backtalk.serve.errors import APIError
-from backtalk.serve.gateway.sse import CompletionStreamReader, error_event, read_completion
+from backtalk.serve.gateway.completion_stream import (
+    CompletionStreamReader,
+    error_event,
+    read_completion,
+)
 from backtalk.serve.interaction_log import (
     RequestRecord,
     chat_interactions,

@@ -9,7 +9,6 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from backtalk.models.endpoint.stream_assembler import StreamAssembler
 from backtalk.serve.backends.upstream import (
     TRANSPORT_ERRORS,
     Upstream,
@@ -19,7 +18,7 @@ from backtalk.serve.backends.upstream import (
 )
 from backtalk.serve.errors import APIError
 from backtalk.serve.gateway.completion_request import CompletionRequest
-from backtalk.serve.gateway.sse import EventSplitter, replace_id, split_data
+from backtalk.serve.gateway.sse import EventSplitter
 
 
 async def proxy_and_log(

@@ -9,10 +9,6 @@ from json import JSONDecodeError
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
-from pydantic_core import to_json
-
-from backtalk.serve.errors import APIError
-
 DONE = b"data: [DONE]\n\n"
 
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
