@@ -6,14 +6,14 @@ request twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
 from backtalk.closable import Closable
-from backtalk.models import Budget, Cost, Ledger, ResponseCache, wrap_model
+from backtalk.models import Budget, Cost, Ledger, LocalSpec, ResponseCache, wrap_model
 from backtalk.models.protocol import Model, Usage
 from backtalk.models.wrappers.budget import Prices
 from backtalk.models.wrappers.ledger import ModelRole
@@ -35,6 +35,36 @@ class Progress(Protocol):
             Number of units in all; ``None`` if unknown. A finished task reports ``done == total``.
         note : str, default ""
             Latest measurements, in a few words.
+        """
+
+
+class TrainingMonitor(Protocol):
+    """Observer of the training of weights."""
+
+    def begin(self, *, tokens: int, steps: int, epoch_ends: Sequence[int]) -> None:
+        """Receive the size of the training before its first step.
+
+        Parameters
+        ----------
+        tokens : int
+            Number of tokens of all steps.
+        steps : int
+            Number of optimiser steps.
+        epoch_ends : sequence of int
+            Number of finished steps at the end of each epoch.
+        """
+
+    def step(self, done: int, metrics: Mapping[str, float], save: Callable[[], LocalSpec]) -> None:
+        """Receive the metrics of a step.
+
+        Parameters
+        ----------
+        done : int
+            Number of finished steps.
+        metrics : Mapping[str, float]
+            Metrics of the last one.
+        save : Callable[[], LocalSpec]
+            Function that saves the weights of this step among the artifacts.
         """
 
 
@@ -68,6 +98,8 @@ class Run(Closable):
         File of the responses, which several runs may share. Default: in the folder.
     refresh : bool, default False
         If true, ignore the responses of earlier runs, and replace them by new ones.
+    monitor : TrainingMonitor, optional
+        Observer of the training of weights.
 
     Examples
     --------
@@ -86,10 +118,12 @@ class Run(Closable):
         progress: Progress | None = None,
         cache: Path | None = None,
         refresh: bool = False,
+        monitor: TrainingMonitor | None = None,
     ) -> None:
         self.folder = folder
         self.seed = seed
         self.progress = progress or _ignore
+        self.monitor = monitor
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             cache = cache or folder / "responses.db"

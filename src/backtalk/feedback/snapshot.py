@@ -24,6 +24,8 @@ class Snapshot(Record):
     """Highest sequence number of the feedback in the store at that time."""
     judges: OptionalField[tuple[Name, ...]] = None
     """Ids of the models among the annotators; ``None`` in snapshots of earlier versions."""
+    prompts: OptionalField[Name] = None
+    """Artifact with the keys of the prompts, for feedback that is in no store, such as a file."""
 
     @property
     def label(self) -> str:

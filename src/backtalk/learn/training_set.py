@@ -76,6 +76,8 @@ class TrainingSet:
         self.split = split
         self.kinds = kinds
         self.until = until
+        self.validation: TrainingSet | None = None
+        """Held-out feedback, on which methods that train weights measure the loss."""
         self._drawn: frozenset[str] | None = None
 
     def on_aspect(self, aspect: str | None) -> Self:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from backtalk.artifacts import Artifacts
 from backtalk.errors import NotFound
@@ -102,8 +104,15 @@ def _is_unseen(keys: set[str], origin: PolicyOrigin, store: Store) -> bool | Non
     splits = {split for snapshot in snapshots for split in _splits(snapshot.split)}
     if not any(split_for(key) in splits for key in keys):
         return True
-    if any(snapshot.project != store.project for snapshot in snapshots):
+    listed = [snapshot for snapshot in snapshots if snapshot.prompts is not None]
+    if any(snapshot.project != store.project for snapshot in snapshots if snapshot not in listed):
         return None
+    try:
+        if any(keys & prompt_keys(snapshot, store.artifacts) for snapshot in listed):
+            return False
+    except NotFound:
+        return None
+    splits = {split for s in snapshots if s not in listed for split in _splits(s.split)}
     return not any(
         case.feedback
         and (key := prompt_key(case.interaction.prompt)) in keys
@@ -134,6 +143,9 @@ def _has_prompts_of(copy: Snapshot, snapshots: Iterable[Snapshot], store: Store)
 
 def _prompts_with_feedback(snapshot: Snapshot, store: Store) -> set[str]:
     """Return the keys of the prompts of a snapshot's project and split that have feedback."""
+    if snapshot.prompts is not None:
+        with suppress(NotFound):
+            return prompt_keys(snapshot, store.artifacts)
     if snapshot.project not in store.projects():
         return set()
     splits = _splits(snapshot.split)
@@ -143,6 +155,19 @@ def _prompts_with_feedback(snapshot: Snapshot, store: Store) -> set[str]:
         if case.feedback
     )
     return {key for key in keys if split_for(key) in splits}
+
+
+_PROMPTS = "prompts.json"
+
+
+def save_prompt_keys(keys: Iterable[str], artifacts: Artifacts) -> str:
+    """Store the keys of prompts, for :attr:`Snapshot.prompts`, and return the artifact's id."""
+    return artifacts.put({_PROMPTS: json.dumps(sorted(set(keys))).encode()})
+
+
+def prompt_keys(snapshot: Snapshot, artifacts: Artifacts) -> set[str]:
+    """Return the keys of the prompts that a snapshot lists; raise ``NotFound`` if it lists none."""
+    return set(json.loads(artifacts.read(snapshot.prompts or "")[_PROMPTS]))
 
 
 def _splits(name: str) -> tuple[str, ...]:

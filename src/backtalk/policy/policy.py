@@ -65,8 +65,9 @@ class Policy(Record):
     """Compositions of the prompt, of which a model selects one for each request."""
     decoder: Decoder = Sample()
     """Way in which an answer is drawn or selected. Default: one sample."""
-    name: OptionalField[Annotated[str, Field(pattern=r"^[\w.-]+$")]] = None
-    """Name for people: letters, digits, ``.``, ``-`` and ``_``. It is not part of the recipe."""
+    name: OptionalField[Annotated[str, Field(pattern=r"^[\w.:%-]+$")]] = None
+    """Name for people: letters, digits, ``.``, ``-``, ``_``, ``:`` and ``%``. It is not part of the
+    recipe."""
     lineage: Lineage = Lineage(method="written")
     """Origin: method, parent, options and data. It is not part of the recipe."""
 
@@ -168,7 +169,8 @@ class Policy(Record):
         Raises
         ------
         RecordError
-            If the name has characters other than letters, digits, ``.``, ``-`` and ``_``.
+            If the name has characters other than letters, digits, ``.``, ``-``, ``_``, ``:`` and
+            ``%``.
         """
         try:
             return type(self).model_validate({**self._fields(), "name": name})

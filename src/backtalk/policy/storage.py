@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from backtalk.errors import NotFound
 from backtalk.policy.policy import Policy
 from backtalk.store import Store
@@ -46,8 +48,25 @@ def saved_policy(store: Store, policy: Policy) -> Policy:
     return Policy.model_validate_json(store.documents.get("policy", save_policy(store, policy)))
 
 
+_NAME = "policy-name"
+"""Kind of the documents of further names."""
+
+
+def name_policy(store: Store, name: str, policy: Policy) -> None:
+    """Give a saved policy a further name.
+
+    A recipe that is saved again keeps its first name; by further names it is found too.
+    """
+    store.documents.put(_NAME, name, json.dumps({"policy": policy.id}))
+
+
+def policy_names(store: Store) -> dict[str, str]:
+    """Return the ids of policies by their further names, the oldest name first."""
+    return {name: json.loads(body)["policy"] for name, _, body in store.documents.all(_NAME)}
+
+
 def read_policy(store: Store, id: str) -> Policy:  # noqa: A002
-    """Return a policy by its name, its id, or a prefix of its id.
+    """Return a policy by its name, a further name, its id, or a prefix of its id.
 
     If several policies have the name, the latest is returned.
 
@@ -60,6 +79,9 @@ def read_policy(store: Store, id: str) -> Policy:  # noqa: A002
     matches = [policy for policy in policies if policy.name == id]
     if matches:
         return matches[-1]
+    known = policy_names(store).get(id)
+    if known is not None:
+        return next(policy for policy in policies if policy.id == known).named(id)
     return Policy.model_validate_json(store.documents.get("policy", id))
 
 

@@ -16,7 +16,7 @@ from backtalk.store.inserts import insert_rows
 from backtalk.store.leases import Clock, Leases
 from backtalk.store.row_codec import microseconds, optional_timestamp, timestamp
 
-JobState = Literal["waiting", "done", "failed"]
+JobState = Literal["waiting", "done", "failed", "paused", "cancelled"]
 
 _COLUMNS = ("project", "id", "kind", "state", "created", "not_before", "attempts", "body")
 
@@ -44,6 +44,34 @@ class Job:
     error: str | None
     """Error message of the last failed attempt."""
     ended: datetime | None
+
+
+def projects_with_due_jobs(engine: Engine, kind: str, *, clock: Clock = now) -> list[str]:
+    """Return the names of the projects in which a job of a kind waits to be run, sorted.
+
+    Parameters
+    ----------
+    engine : Engine
+        Database of the store.
+    kind : str
+        Kind of the jobs.
+    clock : Clock, default now
+        Source of the current time.
+    """
+    jobs, projects = schema.jobs, schema.projects
+    query = (
+        select(projects.c.name)
+        .join(jobs, jobs.c.project == projects.c.id)
+        .where(
+            jobs.c.kind == kind,
+            jobs.c.state == "waiting",
+            jobs.c.not_before <= microseconds(clock()),
+        )
+        .distinct()
+        .order_by(projects.c.name)
+    )
+    with engine.connect() as connection:
+        return list(connection.execute(query).scalars())
 
 
 class JobQueue:
@@ -229,6 +257,98 @@ class JobQueue:
         if not changed:
             raise BacktalkError(f"Job {job.id} has not failed: it is {job.state}")
         return self.get(job.id)
+
+    def prepare(self, id: str, result: str, *, not_before: datetime | None = None) -> bool:  # noqa: A002
+        """Store the progress of a job before its first attempt, and return true if it is waiting.
+
+        Parameters
+        ----------
+        id : str
+            Id of the job.
+        result : str
+            JSON text of the progress.
+        not_before : datetime, optional
+            Earliest start. Default: now.
+        """
+        start = microseconds(not_before or self._clock())
+        where = (*self._where(id=id, state="waiting"), schema.jobs.c.attempts == 0)
+        with writing(self._engine) as connection:
+            changed = connection.execute(
+                update(schema.jobs).where(*where).values(result=result, not_before=start)
+            )
+        return changed.rowcount > 0
+
+    def reject(self, id: str, error: str, *, result: str) -> bool:  # noqa: A002
+        """Fail a job before its first attempt, and return true if it was waiting.
+
+        Parameters
+        ----------
+        id : str
+            Id of the job.
+        error : str
+            Error message.
+        result : str
+            JSON text of the progress.
+        """
+        values = {"error": error, "result": result, "ended": microseconds(self._clock())}
+        where = (*self._where(id=id, state="waiting"), schema.jobs.c.attempts == 0)
+        with writing(self._engine) as connection:
+            changed = connection.execute(
+                update(schema.jobs).where(*where).values(state="failed", **values)
+            )
+        return changed.rowcount > 0
+
+    def pause(self, id: str) -> Job:  # noqa: A002
+        """Take a waiting job out of the queue until :meth:`resume`.
+
+        Raises
+        ------
+        NotFound
+            If there is no such job.
+        BacktalkError
+            If it is not waiting.
+        """
+        return self._move(id, "paused", only=("waiting",))
+
+    def resume(self, id: str) -> Job:  # noqa: A002
+        """Return a paused job to the queue, due now and with no attempts counted.
+
+        Raises
+        ------
+        NotFound
+            If there is no such job.
+        BacktalkError
+            If it is not paused.
+        """
+        due = microseconds(self._clock())
+        return self._move(id, "waiting", only=("paused",), attempts=0, not_before=due)
+
+    def cancel(self, id: str) -> Job:  # noqa: A002
+        """End a job that waits or is paused.
+
+        The process that does it finds out from :meth:`get`; its writes have no effect.
+
+        Raises
+        ------
+        NotFound
+            If there is no such job.
+        BacktalkError
+            If it has ended.
+        """
+        ended = microseconds(self._clock())
+        return self._move(id, "cancelled", only=("waiting", "paused"), ended=ended)
+
+    def _move(self, id_: str, state: JobState, *, only: tuple[JobState, ...], **values: Any) -> Job:
+        job = self.get(id_)
+        with writing(self._engine) as connection:
+            changed = any(
+                self._update(connection, job.id, only=before, state=state, **values)
+                for before in only
+            )
+        job = self.get(job.id)
+        if not changed:
+            raise BacktalkError(f"Job {job.id} is {job.state}, not {' or '.join(only)}")
+        return job
 
     def get(self, id: str) -> Job:  # noqa: A002
         """Return a job, by its id or a unique prefix of its id.

@@ -45,7 +45,7 @@ from backtalk.store.inserts import (
     soft_delete,
     undelete,
 )
-from backtalk.store.jobs import JobQueue
+from backtalk.store.jobs import JobQueue, projects_with_due_jobs
 from backtalk.store.leases import Leases
 from backtalk.store.memories import Memories
 from backtalk.store.migrations import upgrade
@@ -136,6 +136,10 @@ class Store(Closable):
             )
         with self.engine.connect() as connection:
             return list(connection.execute(query).scalars())
+
+    def projects_with_due_jobs(self, kind: str) -> list[str]:
+        """Return the names of the projects in which a job of a kind waits to be run, sorted."""
+        return projects_with_due_jobs(self.engine, kind)
 
     def close(self) -> None:
         """Close all connections."""

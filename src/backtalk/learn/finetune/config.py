@@ -25,6 +25,8 @@ class TrainingConfig(Record):
     learning_rate: OptionalField[Annotated[float, Field(gt=0)]] = None
     """Peak learning rate. Default: derived from the parameter count, see
     :func:`default_learning_rate`."""
+    learning_rate_multiplier: Annotated[float, Field(gt=0)] = 1.0
+    """Factor of the peak learning rate."""
     lr_scheduler: Literal["cosine", "linear", "constant"] = "cosine"
     """Decay of the learning rate after the warmup: to 0 by a cosine or a line, or none."""
     warmup_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
@@ -54,6 +56,15 @@ class TrainingConfig(Record):
         """Return the number of optimiser steps for a number of trees."""
         steps = math.ceil(self.epochs * trees / self.batch_size - 1e-9)
         return max(steps if self.max_steps is None else min(steps, self.max_steps), 1)
+
+    def epoch_ends(self, trees: int) -> list[int]:
+        """Return the number of finished steps at the end of each epoch, a last part included."""
+        steps = self.num_steps(trees)
+        ends = {
+            math.ceil((epoch + 1) * trees / self.batch_size)
+            for epoch in range(math.ceil(self.epochs))
+        }
+        return sorted({min(end, steps) for end in ends} | {steps})
 
     def micro_batch_tokens(self, device: str) -> int:
         """Return the maximum number of tokens of a micro-batch on a type of device."""

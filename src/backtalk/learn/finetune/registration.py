@@ -162,6 +162,10 @@ def training_method(
             feedback = feedback.plain_texts()
             context = MethodContext(policy, feedback, run)
             tasks, training = await build_plan(name, context, values)
+            validation = None
+            if feedback.validation is not None:
+                held_out = replace(context, feedback=feedback.validation.plain_texts())
+                validation, _ = await build_plan(name, held_out, values)
             learned: Policy = engine.finetune(
                 policy,
                 feedback,
@@ -170,6 +174,7 @@ def training_method(
                 training,
                 method=name,
                 options={key: value for key, value in values.items() if value != options[key]},
+                build_validation=validation,
             )
             learned = learned.with_rewards(context.rewards)
             if system_prompt is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,7 +32,9 @@ from backtalk.learn.finetune.trainable_model import (
 )
 from backtalk.learn.finetune.trainer import Trainer, autocast_factory
 from backtalk.learn.finetune.trees import PromptTree
+from backtalk.learn.finetune.validation import Validation
 from backtalk.learn.training_set import TrainingSet
+from backtalk.models import LocalSpec
 from backtalk.policy import Lineage, Policy, read_policy
 from backtalk.run import Run
 from backtalk.store import Store
@@ -275,6 +277,7 @@ def finetune(
     *,
     method: str,
     options: Mapping[str, JsonValue],
+    build_validation: BuildTasks | None = None,
 ) -> Policy:
     """Return a policy with trained weights.
 
@@ -294,6 +297,9 @@ def finetune(
         Name of the method, for the lineage.
     options : Mapping[str, JsonValue]
         Options of the method, for the lineage.
+    build_validation : BuildTasks, optional
+        Function from an encoder to tasks of held-out data, on which the loss is measured during the
+        training.
 
     Raises
     ------
@@ -308,6 +314,11 @@ def finetune(
     if reference is not None:
         reference.compute(setup.trees_with_reference, run, config)
     folder = None if run.folder is None else run.folder / "training"
+    validation = None
+    if build_validation is not None:
+        validation = _validation(
+            setup, build_validation, config, policy=policy, feedback=feedback, run=run
+        )
     trainer = Trainer(
         setup.model.logprob_model,
         setup.tasks,
@@ -316,11 +327,13 @@ def finetune(
         seed=run.seed,
         folder=folder,
         weights=setup.model.initial.identity,
+        validation=validation,
+        token_accuracy=run.monitor is not None,
     )
     artifacts = feedback.store.artifacts
     finished = FinishedRun.read(folder, trainer.fingerprint, artifacts)
     if finished is None:
-        _train(trainer, run)
+        _train(trainer, run, lambda: setup.model.save(policy.model, artifacts))
         finished = FinishedRun(
             setup.model.save(policy.model, artifacts), save_history(trainer.history, artifacts)
         )
@@ -354,12 +367,49 @@ def finetune(
     )
 
 
-def _train(trainer: Trainer, run: Run) -> None:
+def _validation(
+    setup: TrainingSetup,
+    build_tasks: BuildTasks,
+    config: TrainingConfig,
+    *,
+    policy: Policy,
+    feedback: TrainingSet,
+    run: Run,
+) -> Validation:
+    """Return the tokenised held-out data, with the log-probabilities of the reference."""
+    held_out = feedback.validation or feedback
+    _, tasks = encode(build_tasks, setup.model, config, policy=policy, feedback=held_out, run=run)
+    if setup.reference is not None:
+        referenced = [task for task in tasks if task.objective.objective.reference]
+        setup.reference.compute([tree for task in referenced for tree in task.trees], run, config)
+    return Validation(
+        setup.model.logprob_model,
+        tasks,
+        config,
+        config.num_steps(sum(len(task.trees) for task in setup.tasks)),
+        autocast_factory(setup.model.logprob_model, config),
+        None if setup.reference is None else setup.reference.logprobs,
+        run.seed,
+    )
+
+
+def _train(trainer: Trainer, run: Run, save: Callable[[], LocalSpec]) -> None:
     """Take the remaining steps of a run, with a progress report."""
+    monitor = run.monitor
+    if monitor is not None:
+        monitor.begin(
+            tokens=trainer.num_tokens(), steps=trainer.steps, epoch_ends=trainer.epoch_ends
+        )
     done = trainer.resume()
     note = f"resumed at step {done:,} of {trainer.steps:,}" if done else ""
+
+    def report(done: int, metrics: Mapping[str, float]) -> None:
+        if monitor is not None:
+            monitor.step(done, metrics, save)
+        step(done, _progress_note(metrics))
+
     with run.task("training", trainer.steps, done=done, note=note) as step:
-        trainer.train(lambda done, metrics: step(done, _progress_note(metrics)))
+        trainer.train(report)
 
 
 _SHOWN_METRICS = {

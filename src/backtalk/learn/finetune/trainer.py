@@ -24,6 +24,7 @@ from backtalk.learn.finetune.logprobs import LogProbModel
 from backtalk.learn.finetune.objective import Batch, LossOutput, TrainingTask
 from backtalk.learn.finetune.reference_logprobs import ReferenceLogProbs
 from backtalk.learn.finetune.trees import PromptTree, micro_batches
+from backtalk.learn.finetune.validation import Validation, token_accuracy
 
 _GRAD_SHARE_EVERY = 10
 """Number of steps between measurements of each task's share of the gradient."""
@@ -75,6 +76,11 @@ class Trainer:
         Folder of the state of an interrupted run; no state is saved by default.
     weights : str, default ""
         Identifier of the initial weights; a state with other initial weights is ignored.
+    validation : Validation, optional
+        Held-out data, on which the loss is measured during the training.
+    token_accuracy : bool, default False
+        If true, also measure how often the most probable token is the right one, by an objective
+        with a loss of each token.
 
     Raises
     ------
@@ -92,6 +98,8 @@ class Trainer:
         seed: int = 0,
         folder: Path | None = None,
         weights: str = "",
+        validation: Validation | None = None,
+        token_accuracy: bool = False,
     ) -> None:
         _check(tasks, reference)
         self.model = model
@@ -101,6 +109,8 @@ class Trainer:
         self._seed = seed
         self._folder = folder
         self._weights = weights
+        self._validation = validation
+        self._token_accuracy = token_accuracy
         self._trees = [(i, j) for i, task in enumerate(tasks) for j in range(len(task.trees))]
         self.steps = config.num_steps(len(self._trees))
         """Number of optimiser steps."""
@@ -112,9 +122,8 @@ class Trainer:
         self._ema: list[dict[str, float]] = [{} for _ in tasks]
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         size = sum(p.numel() for p in model.parameters())
-        self._learning_rate = config.learning_rate or default_learning_rate(
-            size, adapter=config.adapter != "none"
-        )
+        peak = config.learning_rate or default_learning_rate(size, adapter=config.adapter != "none")
+        self._learning_rate = peak * config.learning_rate_multiplier
         self._optimiser = torch.optim.AdamW(
             self._parameters,
             lr=self._learning_rate,
@@ -128,7 +137,7 @@ class Trainer:
     def train(self, report: Report | None = None) -> None:
         """Take the remaining steps, after those of :meth:`resume`.
 
-        Ctrl-C saves the state of the last finished step.
+        Ctrl-C, or any other end that is not an error, saves the state of the last finished step.
         """
         self.resume()
         self.model.train()
@@ -137,8 +146,8 @@ class Trainer:
         try:
             with torch.random.fork_rng(self._devices()):
                 self._take_steps(report)
-        except KeyboardInterrupt:
-            if self._is_consistent and self.history:
+        except BaseException as end:
+            if not isinstance(end, Exception) and self._is_consistent and self.history:
                 self._save()
             raise
         self._save()
@@ -150,6 +159,8 @@ class Trainer:
         saved = time.monotonic()
         for step in range(len(self.history), self.steps):
             metrics = self._step(step)
+            if self._validation is not None:
+                metrics |= self._validation.measure(step + 1, full=step + 1 in self.epoch_ends)
             self.history.append(metrics)
             self._is_consistent = True
             if report is not None and self._processes.is_main:
@@ -157,6 +168,15 @@ class Trainer:
             if time.monotonic() - saved > self._config.checkpoint_every_seconds:
                 self._save()
                 saved = time.monotonic()
+
+    @cached_property
+    def epoch_ends(self) -> list[int]:
+        """Number of finished steps at the end of each epoch."""
+        return self._config.epoch_ends(len(self._trees))
+
+    def num_tokens(self) -> int:
+        """Return the number of tokens of all steps."""
+        return sum(tree.size for step in range(self.steps) for _, tree in self.batch(step))
 
     def batch(self, step: int) -> list[tuple[int, PromptTree]]:
         """Return the trees of a step, each with the index of its task."""
@@ -264,8 +284,11 @@ class Trainer:
     def _batch(self, micro_batch: _MicroBatch, anchor_log_ratio: Tensor | None) -> Batch:
         objective = self._tasks[micro_batch.task].objective.objective
         device = self.model.model.device
+        top_k = objective.top_k
+        if self._token_accuracy and objective.reduction == "token":
+            top_k = max(top_k, 1)
         with self._autocast():
-            logprobs = self._forward(self.model.collate(micro_batch.trees), top_k=objective.top_k)
+            logprobs = self._forward(self.model.collate(micro_batch.trees), top_k=top_k)
         reference = None
         if objective.reference and self._reference is not None:
             reference = self._reference.lookup(micro_batch.trees, device)
@@ -323,6 +346,8 @@ class Trainer:
         if several:
             task_loss = float(loss.detach()) / micro_batch.share
             sums["sum", f"{task.name}/loss"].append((task_loss, 1))
+        if self._token_accuracy and batch.top_k is not None:
+            sums["mean", "mean_token_accuracy"].append(token_accuracy(batch))
         lengths = float(len(batch.policy)), len(batch.tree_index)
         sums["mean", "completions/mean_length"].append(lengths)
         if batch.reference is not None:
