@@ -1,6 +1,7 @@
 """Failing upstreams: retries, fallback and circuit breaking."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -100,22 +101,114 @@ def test_the_next_upstream_is_the_fallback(settings, upstream):
             assert gateway.chat("Hi").status_code == 200
 
 
-def test_a_circuit_breaker_stops_requests_until_the_upstream_recovers(settings, upstream):
-    with_breaker = with_upstreams(
-        settings, (upstream.url, {}), failure_threshold=3, open_seconds=1.0, max_attempts=1
-    )
-    with running_gateway(with_breaker) as gateway:
-        upstream.always = ScriptedReply(500)
-        assert [gateway.chat("Hi").status_code for _ in range(5)] == [500, 500, 500, 503, 503]
-        assert len(upstream.bodies) == 3
+def test_a_circuit_breaker_prefers_the_fallback_until_the_upstream_recovers(settings, upstream):
+    app, second = make_upstream()
+    with serving(app) as url:
+        both = with_upstreams(
+            settings, (upstream.url, {}), (f"{url}/v1", {}), failure_threshold=2, open_seconds=1.0
+        )
+        with running_gateway(both) as gateway:
+            upstream.always = ScriptedReply(503)
+            assert [gateway.chat("Hi").status_code for _ in range(5)] == [200] * 5
+            assert len(upstream.bodies) == 2 * settings.retry.max_attempts
+            assert len(second.bodies) == 5
+            upstream.always = None
+            time.sleep(1.1)
+            assert gateway.chat("Hi").status_code == 200
+            assert gateway.chat("Hi").status_code == 200
+            assert len(second.bodies) == 5
+
+
+def test_the_only_upstream_is_tried_although_its_breaker_is_open(settings, upstream):
+    with running_gateway(
+        with_upstreams(settings, (upstream.url, {}), failure_threshold=1)
+    ) as gateway:
+        upstream.always = ScriptedReply(503)
+        assert gateway.chat("Hi").json()["error"]["code"] == "scripted"
         assert gateway.http.get("/ready").status_code == 503
-        assert gateway.chat("Hi").headers["retry-after"] == "1"
-        time.sleep(1.1)
-        assert [gateway.chat("Hi").status_code for _ in range(2)] == [500, 503]
+        sent = len(upstream.bodies)
+        assert gateway.chat("Hi").json()["error"]["code"] == "scripted"
+        assert len(upstream.bodies) == sent + 1, "it is not retried"
         upstream.always = None
-        time.sleep(1.1)
-        assert [gateway.chat("Hi").status_code for _ in range(3)] == [200] * 3
-        assert gateway.http.get("/ready").json()["status"] == "ready"
+        assert gateway.chat("Hi").status_code == 200
+        assert gateway.http.get("/ready").status_code == 200
+
+
+def test_upstreams_that_all_fail_are_tried_once_each(settings, upstream):
+    with running_gateway(
+        with_upstreams(settings, (NOWHERE, {}), (upstream.url, {}), failure_threshold=1)
+    ) as gateway:
+        upstream.always = ScriptedReply(502)
+        gateway.chat("Hi")
+        sent = len(upstream.bodies)
+        assert gateway.chat("Hi").status_code == 502
+        upstream.always = None
+        assert gateway.chat("Hi").status_code == 200
+        assert len(upstream.bodies) == sent + 2
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 408, 422, 429, 500, 501])
+def test_answers_of_an_upstream_do_not_open_its_circuit_breaker(settings, upstream, status):
+    one_try = with_upstreams(settings, (upstream.url, {}), failure_threshold=1, max_attempts=1)
+    with running_gateway(one_try) as gateway:
+        upstream.always = ScriptedReply(status)
+        assert gateway.chat("Hi").status_code == status
+        (only,) = gateway.app.state.services.upstreams.configured
+        assert not only.breaker.is_open
+
+
+@pytest.mark.parametrize("reply", [ScriptedReply(status) for status in (502, 503, 504)])
+def test_a_failure_with_all_its_retries_counts_once(settings, upstream, reply):
+    with running_gateway(
+        with_upstreams(settings, (upstream.url, {}), failure_threshold=2)
+    ) as gateway:
+        upstream.always = reply
+        (only,) = gateway.app.state.services.upstreams.configured
+        gateway.chat("Hi")
+        assert len(upstream.bodies) == 3
+        assert not only.breaker.is_open
+        gateway.chat("Hi")
+        assert only.breaker.is_open
+
+
+def test_a_breaker_that_opens_in_the_middle_of_a_request_leaves_the_caller_its_answer(
+    settings, upstream
+):
+    slow = with_upstreams(settings, (upstream.url, {}), backoff=0.4, failure_threshold=1)
+    with running_gateway(slow) as gateway:
+        (only,) = gateway.app.state.services.upstreams.configured
+        error = {"error": {"message": "mine"}}
+        upstream.next += [ScriptedReply(500, body=error), ScriptedReply(500, body=error)]
+        with ThreadPoolExecutor(1) as executor:
+            answer = executor.submit(gateway.chat, "Hi")
+            while not upstream.bodies:
+                time.sleep(0.01)
+            only.breaker.record_failure()
+            assert (answer.result().status_code, answer.result().json()) == (500, error)
+        assert len(upstream.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "attempts"),
+    [
+        (429, {"x-should-retry": "false"}, 1),
+        (500, {"x-should-retry": "false"}, 1),
+        (400, {"x-should-retry": "true"}, 3),
+        (409, {"x-should-retry": "true", "retry-after-ms": "1"}, 3),
+        (429, {"retry-after-ms": "1", "retry-after": "60"}, 3),
+        (429, {"retry-after-ms": "60000", "retry-after": "0"}, 1),
+        (429, {"retry-after-ms": "soon", "retry-after": "60"}, 1),
+        (503, {"retry-after-ms": "-1"}, 3),
+        (529, {}, 3),
+        (501, {}, 1),
+    ],
+)
+def test_an_upstream_says_whether_and_when_to_retry(gateway, upstream, status, headers, attempts):
+    upstream.always = ScriptedReply(status, headers=headers)
+    answer = gateway.chat("Hi")
+    assert answer.status_code == status
+    assert len(upstream.bodies) == attempts
+    assert {name: answer.headers[name] for name in headers} == headers
 
 
 def test_an_unreachable_upstream_is_named(settings):

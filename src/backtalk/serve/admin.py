@@ -31,11 +31,12 @@ async def health(request: Request) -> Response:
 async def ready(request: Request) -> Response:
     """Return 200 if requests can be answered, else 503, with the state of the components.
 
-    An unavailable store does not count, as records are kept on disk until it is back.
+    An unavailable store does not count, as records are kept on disk until it is back. An upstream
+    counts as failing until its circuit breaker lets a request probe it.
     """
     services: Services = request.app.state.services
     upstreams = services.upstreams.configured
-    failing = sum(upstream.breaker.is_open for upstream in upstreams)
+    failing = sum(upstream.breaker.is_rejecting for upstream in upstreams)
     is_ready = not upstreams or failing < len(upstreams)
     state = {
         "status": "ready" if is_ready else "not ready",

@@ -17,12 +17,13 @@ from backtalk.feedback import Interaction
 from backtalk.serve.auth import ANONYMOUS, ApiKeyCache, Caller, Permission, TokenBuckets
 from backtalk.serve.backends.conversation_units import ConversationUnits
 from backtalk.serve.backends.experiment_router import ExperimentRouter
+from backtalk.serve.backends.failover import Upstreams
 from backtalk.serve.backends.policy_memories import PolicyMemories
 from backtalk.serve.backends.policy_resolver import PolicyResolver
 from backtalk.serve.backends.retirement import RetirementController
-from backtalk.serve.backends.upstream import Upstreams
 from backtalk.serve.durability.writer import StoreWriter
 from backtalk.serve.errors import APIError
+from backtalk.serve.fine_tuning.service import FineTuningService
 from backtalk.serve.interaction_log import sanitise_json
 from backtalk.serve.observability.metrics import Metrics
 from backtalk.serve.redaction import Redactor
@@ -75,6 +76,7 @@ class Services:
         self.writer = StoreWriter(
             self.connection, folder, max_bytes=settings.max_log_bytes, metrics=self.metrics
         )
+        self.fine_tuning = FineTuningService(settings, self.connection)
         self._sync_executor = ThreadPoolExecutor(1, thread_name_prefix="backtalk-sync")
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -84,6 +86,7 @@ class Services:
         self.writer.start()
         self.experiments.start()
         self.retirement.start()
+        self.fine_tuning.start()
         self._tasks = [
             asyncio.create_task(self._refresh_keys()),
             asyncio.create_task(self.policies.prepare()),
@@ -96,6 +99,7 @@ class Services:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.experiments.close()
         await self.retirement.close()
+        await self.fine_tuning.close()
         self._sync_executor.shutdown()
         await self.upstreams.close()
         await asyncio.to_thread(self.writer.close, self.settings.shutdown_timeout)

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from backtalk.errors import BacktalkError
 from backtalk.feedback.record import Name, OptionalField, Record
 from backtalk.models.options import normalise_url
+from backtalk.serve.fine_tuning.settings import FineTuningSettings
 from backtalk.store.engine import database_url, state_folder
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -98,10 +99,13 @@ class RetryPolicy(_SettingsRecord):
     """Maximum delay in seconds between two attempts. A request is not retried if the upstream's
     ``Retry-After`` exceeds it."""
     failure_threshold: Annotated[int, Field(gt=0)] = 5
-    """Number of consecutive failures that opens the circuit breaker of an upstream."""
+    """Number of consecutive requests that fail, with all their retries, before the circuit breaker
+    of an upstream opens. Lost connections, timeouts and the statuses of overloaded servers and of
+    proxies (502, 503, 504, 520 to 524, 529) are failures; other responses are not."""
     open_seconds: Seconds = 10.0
-    """Number of seconds for which an open circuit breaker rejects requests. Then a single request
-    probes the upstream."""
+    """Number of seconds for which the other upstreams are tried first. Then a single request probes
+    the upstream. If no other one responds, requests are sent to it all the same, but not
+    retried."""
 
 
 class Settings(_SettingsRecord):
@@ -140,6 +144,7 @@ class Settings(_SettingsRecord):
     ``package.module:function``."""
     limits: Limits = Limits()
     retry: RetryPolicy = RetryPolicy()
+    fine_tuning: FineTuningSettings = FineTuningSettings()
     memory_timeout: Seconds = 1.0
     """Number of seconds to wait for a policy's memory. Then the answer is made without it."""
     traces: Literal["none", "spans", "content"] = "none"

@@ -49,11 +49,16 @@ class CircuitBreaker:
         """If true, requests are rejected except for probes."""
         return self._opened_at is not None
 
+    @property
+    def is_rejecting(self) -> bool:
+        """If true, no probe is due yet."""
+        return self._opened_at is not None and self._clock() - self._opened_at < self._open_seconds
+
     def allow_request(self) -> bool:
         """Return true if a request may be sent now. Its outcome must then be recorded."""
         if self._opened_at is None:
             return True
-        if self._is_probing or self._clock() - self._opened_at < self._open_seconds:
+        if self._is_probing or self.is_rejecting:
             return False
         self._is_probing = True
         return True

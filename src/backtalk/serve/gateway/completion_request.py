@@ -11,7 +11,8 @@ from typing import Any, Protocol
 from starlette.requests import Request
 
 from backtalk.feedback import Interaction
-from backtalk.serve.backends.upstream import UpstreamRequest, request_headers
+from backtalk.serve.backends.forwarded_headers import request_headers
+from backtalk.serve.backends.upstream import UpstreamRequest
 from backtalk.serve.errors import APIError
 from backtalk.serve.gateway.completion_stream import (
     CompletionStreamReader,

@@ -14,7 +14,6 @@ from backtalk.serve.backends.upstream import (
     Upstream,
     UpstreamRequest,
     UpstreamResponse,
-    response_headers,
 )
 from backtalk.serve.errors import APIError
 from backtalk.serve.gateway.completion_request import CompletionRequest
@@ -51,14 +50,14 @@ async def proxy_and_log(
     if adapt is not None and upstream.response.status in {400, 422}:
         changed = adapt(await _read_error(upstream))
         if changed is not None:
-            upstream.response.release()
+            upstream.release()
             upstream = await request.services.upstreams.send(changed, upstreams)
     response = upstream.response
     request.note(upstream=upstream.upstream.name)
     request.request.scope["backtalk"]["upstream"] = upstream.upstream.name
     if response.status != 200:
         return await relay(upstream)
-    headers = {**response_headers(response), **request.response_headers()}
+    headers = {**upstream.headers, **request.response_headers()}
     if "text/event-stream" in response.headers.get("content-type", ""):
         stream = _StreamProxy(request, upstream, started)
         return StreamingResponse(stream.events(), headers=headers)
@@ -70,9 +69,9 @@ async def proxy_and_log(
 async def _read_error(upstream: UpstreamResponse) -> Any:
     """Return the body of an error, parsed or as text. It can be read again."""
     try:
-        content = await upstream.response.read()
+        content = await upstream.read()
     except TRANSPORT_ERRORS as error:
-        upstream.response.release()
+        upstream.release()
         raise _connection_broken(upstream, error) from None
     try:
         return json.loads(content)
@@ -83,7 +82,7 @@ async def _read_error(upstream: UpstreamResponse) -> Any:
 async def relay(upstream: UpstreamResponse) -> Response:
     """Forward a response unchanged. Errors that are not JSON get the shape of OpenAI's API."""
     response = upstream.response
-    headers = response_headers(response)
+    headers = upstream.headers
     if response.status < 400:
         return StreamingResponse(_stream_bytes(upstream), response.status, headers=headers)
     content = await read_body(upstream)
@@ -110,19 +109,19 @@ async def read_body(upstream: UpstreamResponse) -> bytes:
         If the connection breaks.
     """
     try:
-        return await upstream.response.read()
+        return await upstream.read()
     except TRANSPORT_ERRORS as error:
         raise _connection_broken(upstream, error) from None
     finally:
-        upstream.response.release()
+        upstream.release()
 
 
 async def _stream_bytes(upstream: UpstreamResponse) -> AsyncIterator[bytes]:
     try:
-        async for data in upstream.response.content.iter_any():
+        async for data in upstream.chunks():
             yield data
     finally:
-        upstream.response.release()
+        upstream.release()
 
 
 def _connection_broken(upstream: UpstreamResponse, error: Exception) -> APIError:
@@ -163,7 +162,7 @@ class _StreamProxy:
         """
         splitter = EventSplitter()
         try:
-            async for data in self._upstream.response.content.iter_any():
+            async for data in self._upstream.chunks():
                 for event in splitter.feed(data):
                     yield self._process(event)
             self._log()
@@ -174,7 +173,7 @@ class _StreamProxy:
             yield self._request.kind.error_event(_connection_broken(self._upstream, error))
         finally:
             self._log(cut="by the caller")
-            self._upstream.response.release()
+            self._upstream.release()
 
     def _process(self, event: bytes) -> bytes:
         forwarded = self._reader.read(event)
