@@ -1,0 +1,85 @@
+"""Validation of a job's files, after which the job is queued."""
+
+from __future__ import annotations
+
+import logging
+
+from backtalk.serve.files.file_store import FileStore
+from backtalk.serve.fine_tuning.events import append_event
+from backtalk.serve.fine_tuning.job import STORE, JobError, JobProgress, JobSpec
+from backtalk.serve.fine_tuning.settings import FineTuningSettings
+from backtalk.serve.fine_tuning.training_data import InvalidFile, check_files
+from backtalk.store import Store
+
+log = logging.getLogger(__name__)
+
+
+def check_job(
+    store: Store, job_id: str, spec: JobSpec, files: FileStore, settings: FineTuningSettings
+) -> JobProgress:
+    """Check the files of a job, and return the progress of a queued job.
+
+    Parameters
+    ----------
+    store : Store
+        Store of the job's project.
+    job_id : str
+        Job.
+    spec : JobSpec
+        Its specification.
+    files : FileStore
+        Uploaded files.
+    settings : FineTuningSettings
+        Settings with the minimum number of examples.
+
+    Raises
+    ------
+    InvalidFile
+        If a file is missing or invalid.
+    """
+    report = check_files(spec, files, minimum=settings.min_examples)
+    if report.with_tools:
+        append_event(
+            store,
+            job_id,
+            f"The tools of {report.with_tools:,} examples are not part of their prompts",
+            level="warn",
+        )
+    append_event(store, job_id, "Files validated, moving job to queued state")
+    return JobProgress(status="queued")
+
+
+def validate_new_job(
+    store: Store, job_id: str, spec: JobSpec, files: FileStore, settings: FineTuningSettings
+) -> None:
+    """Check the files of a job that was created just now, and queue or fail it.
+
+    If this process dies before, the worker checks the files.
+
+    Parameters
+    ----------
+    store : Store
+        Store of the job's project.
+    job_id : str
+        Job.
+    spec : JobSpec
+        Its specification.
+    files : FileStore
+        Uploaded files.
+    settings : FineTuningSettings
+        Settings with the minimum number of examples.
+    """
+    names = f"training file: {spec.training_file}"
+    if spec.validation_file is not None:
+        names += f" and validation file: {spec.validation_file}"
+    if not spec.training_file.startswith(STORE):
+        append_event(store, job_id, f"Validating {names}")
+    try:
+        progress = check_job(store, job_id, spec, files, settings)
+    except InvalidFile as error:
+        reason = JobError(code=f"invalid_{error.param}", message=str(error), param=error.param)
+        append_event(store, job_id, reason.message, level="error")
+        failed = JobProgress(status="failed", error=reason)
+        store.jobs.reject(job_id, reason.message, result=failed.to_json())
+    else:
+        store.jobs.prepare(job_id, progress.to_json())

@@ -1,0 +1,65 @@
+"""Objects of the upstream beside those of the gateway: files and fine-tuning jobs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from backtalk.serve.errors import APIError
+from backtalk.serve.gateway.completion_request import upstream_request
+from backtalk.serve.gateway.proxy import read_body, relay
+from backtalk.serve.services import Services
+
+
+async def forward(request: Request, raw_body: bytes) -> Response:
+    """Forward a request about an object of the upstream, and return the response unchanged.
+
+    Parameters
+    ----------
+    request : Request
+        Request.
+    raw_body : bytes
+        Its body.
+
+    Raises
+    ------
+    APIError
+        If the upstream does not respond.
+    """
+    services: Services = request.app.state.services
+    raw_path = request.scope.get("raw_path") or request.scope["path"].encode()
+    path = raw_path.decode("latin-1").partition("?")[0].removeprefix("/v1")
+    upstream = upstream_request(services, request, path, raw_body)
+    upstream = replace(upstream, idempotent=request.method in {"GET", "HEAD"})
+    return await relay(await services.upstreams.send(upstream, services.upstreams.configured[:1]))
+
+
+async def with_upstream(request: Request, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return objects of the gateway, followed by those of the upstream.
+
+    An upstream without such a list, or one that fails, adds none.
+
+    Parameters
+    ----------
+    request : Request
+        Request for a list, which the upstream gets too.
+    items : list of dict
+        Objects of the gateway.
+    """
+    services: Services = request.app.state.services
+    if not services.upstreams.configured:
+        return items
+    path = request.scope["path"].removeprefix("/v1")
+    upstream = upstream_request(services, request, path, b"")
+    try:
+        sent = await services.upstreams.send(upstream, services.upstreams.configured[:1])
+        response = json.loads(await read_body(sent))
+    except (APIError, ValueError, RecursionError):
+        return items
+    data = response.get("data") if isinstance(response, dict) else None
+    others = data if isinstance(data, list) else []
+    return [*items, *(item for item in others if isinstance(item, dict) and "id" in item)]
