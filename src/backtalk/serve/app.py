@@ -22,6 +22,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from backtalk.serve import admin, pages
 from backtalk.serve.errors import APIError
 from backtalk.serve.feedback import api as feedback_api
+from backtalk.serve.files import endpoints as files
+from backtalk.serve.fine_tuning import endpoints as fine_tuning
 from backtalk.serve.gateway import endpoints as gateway
 from backtalk.serve.gateway.completion_request import INTERACTION_HEADER, POLICY_HEADER
 from backtalk.serve.observability.exporter import make_tracing
@@ -56,6 +58,8 @@ _ENDPOINTS = {
     "/v1/models": "models",
     "/v1/purge": "purge",
     "/v1/audit": "audit",
+    "/v1/files": "files",
+    "/v1/fine_tuning/jobs": "fine_tuning",
     "/health": "health",
     "/ready": "ready",
     "/metrics": "metrics",
@@ -149,6 +153,8 @@ def _add_routes(app: FastAPI) -> None:
         ("/openapi.json", openapi_document),
     ):
         app.add_api_route(path, endpoint, methods=["GET"], response_model=None)
+    files.add_to(app)
+    fine_tuning.add_to(app)
     app.add_api_route(
         "/v1/{path:path}",
         gateway.other,

@@ -21,20 +21,23 @@ from backtalk.store.api_keys import ApiKey, KeyRole, hash_secret
 
 log = logging.getLogger(__name__)
 
-Permission = Literal["answer", "feedback", "watch", "audit", "purge", "judge", "view", "manage"]
+Permission = Literal[
+    "answer", "train", "feedback", "watch", "audit", "purge", "judge", "view", "manage"
+]
 
 ROLE_PERMISSIONS: Mapping[KeyRole, frozenset[Permission]] = {
     "application": frozenset({"answer", "feedback"}),
     "annotator": frozenset({"feedback", "judge"}),
     "reviewer": frozenset({"feedback", "watch", "audit", "judge", "view"}),
     "admin": frozenset(
-        {"answer", "feedback", "watch", "audit", "purge", "judge", "view", "manage"}
+        {"answer", "train", "feedback", "watch", "audit", "purge", "judge", "view", "manage"}
     ),
 }
-"""Permissions of each role: request completions, give feedback, read the metrics, read the audit
-log, purge a user's data; on the pages: judge in the inbox, view everything, change things."""
+"""Permissions of each role: request completions, upload files and fine-tune models, give feedback,
+read the metrics, read the audit log, purge a user's data; on the pages: judge in the inbox, view
+everything, change things."""
 
-_ANONYMOUS_PERMISSIONS: frozenset[Permission] = frozenset({"answer", "feedback", "watch"})
+_ANONYMOUS_PERMISSIONS: frozenset[Permission] = frozenset({"answer", "train", "feedback", "watch"})
 """Permissions of every caller of a gateway that requires no keys."""
 
 CACHE_FILE = "keys.json"

@@ -23,12 +23,14 @@ from backtalk.models import EndpointSpec, MissingAddress
 from backtalk.models.endpoint.address import find_default_address
 from backtalk.models.wrappers.dynamic_batching import DynamicBatcher
 from backtalk.policy import LoadedPolicy, Policy, list_policies, load_policy, read_policy
+from backtalk.policy.storage import policy_names
 from backtalk.promotion import active_policy
 from backtalk.serve.backends.background_loop import BackgroundLoop
 from backtalk.serve.backends.policy_memories import PolicyMemories
-from backtalk.serve.backends.policy_requests import OverriddenModel
+from backtalk.serve.backends.policy_requests import OverriddenModel, sample_seed
 from backtalk.serve.backends.prompt_selectors import PromptSelectors
 from backtalk.serve.errors import APIError
+from backtalk.serve.fine_tuning.names import parse_fine_tuned
 from backtalk.serve.settings import UpstreamSettings
 from backtalk.serve.store_connection import UNAVAILABLE, StoreConnection
 from backtalk.store import Store
@@ -56,13 +58,18 @@ class ModelName:
 def parse_model_name(model: Any) -> ModelName | None:
     """Return the parsed model name, ``None`` if the model is an upstream's.
 
+    The name of a model that was fine-tuned here is the name of a policy.
+
     >>> parse_model_name("backtalk:mail"), parse_model_name("gpt-5")
     (ModelName(project='mail', policy=None), None)
     >>> parse_model_name("backtalk:mail/brief")
     ModelName(project='mail', policy='brief')
     """
-    if not isinstance(model, str) or not model.startswith(PREFIX):
+    if not isinstance(model, str):
         return None
+    if not model.startswith(PREFIX):
+        fine_tuned = parse_fine_tuned(model)
+        return None if fine_tuned is None else ModelName(fine_tuned.project, model)
     project, _, policy = model.removeprefix(PREFIX).partition("/")
     return ModelName(project, policy or None)
 
@@ -243,7 +250,7 @@ class PolicyResolver:
             outputs = await asyncio.gather(
                 *(
                     policy.decoder.decode(
-                        model, [messages], rewards=loaded.rewards, seed=first_seed + i
+                        model, [messages], rewards=loaded.rewards, seed=sample_seed(first_seed, i)
                     )
                     for i in range(samples)
                 )
@@ -283,10 +290,14 @@ class PolicyResolver:
             store = self._connection.store(name)
             if active_policy(store) is not None:
                 results.append((f"{PREFIX}{name}", 0))
+            created: dict[str, int] = {}
             for policy in list_policies(store):
                 time_ = policy.lineage.time
-                created = 0 if time_ is None else int(time_.timestamp())
-                results.append((f"{PREFIX}{name}/{policy.name or policy.id}", created))
+                created[policy.id] = 0 if time_ is None else int(time_.timestamp())
+                if policy.name is None or parse_fine_tuned(policy.name) is None:
+                    label = f"{PREFIX}{name}/{policy.name or policy.id}"
+                    results.append((label, created[policy.id]))
+            results += [(label, created.get(id_, 0)) for label, id_ in policy_names(store).items()]
         return results
 
     def _write_cache(self, name: ModelName, policy: Policy) -> None:
