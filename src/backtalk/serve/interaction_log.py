@@ -14,9 +14,14 @@ from backtalk.errors import RecordError
 from backtalk.feedback import Interaction, MemoryUse, Message, Prompt
 from backtalk.feedback.record import new_id
 from backtalk.formats.chat import as_messages
+from backtalk.models.endpoint.answer_checks import count_completion_tokens
+from backtalk.serve.response_records import chat_responses, numbered_choices, text_responses
 
 _OMITTED_FIELDS = frozenset({"messages", "prompt", "stream", "stream_options", "user", "n"})
 """Request fields that are not copied to ``metadata.gateway.request``."""
+
+GATEWAY = "gateway"
+"""Key of the metadata that the gateway sets."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ def project_from_id(id_: str) -> str | None:
 def chat_interactions(record: RequestRecord, completion: Mapping[str, Any]) -> list[Interaction]:
     """Return the interaction of a chat completion as a list of length one."""
     prompt = chat_prompt(record.body.get("messages"))
-    responses = [_chat_response(choice, completion) for choice in _choices(completion)]
+    responses = chat_responses(completion, has_stop=bool(record.body.get("stop")))
     return [_interaction(record, 0, prompt, responses, completion)]
 
 
@@ -102,14 +107,11 @@ def text_interactions(record: RequestRecord, completion: Mapping[str, Any]) -> l
     The first has the id of the completion. The others have a suffix: ``-1``, ``-2`` and so on.
     """
     prompts = completion_prompts(record.body.get("prompt"))
-    choices = _choices(completion)
+    choices = numbered_choices(completion)
     count = max(1, len(choices) // max(1, len(prompts)))
     interactions = []
     for index, prompt in enumerate(prompts):
-        responses = [
-            _response(i, str(choice.get("text") or ""), choice, completion)
-            for i, choice in enumerate(choices[index * count : (index + 1) * count])
-        ]
+        responses = text_responses(choices[index * count : (index + 1) * count], completion)
         interactions.append(
             _interaction(record, index, (Message.user(prompt),), responses, completion)
         )
@@ -136,6 +138,32 @@ def chat_prompt(messages: Any) -> Prompt:
         return (Message.user(json.dumps(sanitise_json(messages), ensure_ascii=False)),)
 
 
+def completion_notes(completion: Mapping[str, Any], interaction: str) -> dict[str, Any]:
+    """Return the fields of ``metadata.gateway`` that come from a completion.
+
+    ``upstream_id`` is the upstream's own id. ``cut`` and ``error`` say that the answer is not
+    whole. ``usage`` counts the tokens of all choices; ``reported_usage`` is the upstream's, if it
+    counts fewer.
+
+    Parameters
+    ----------
+    completion : Mapping[str, Any]
+        Completion as it was sent, or assembled from a stream.
+    interaction : str
+        Id of the interaction, which completions of policies have.
+    """
+    notes = {name: completion[name] for name in ("usage", "cut", "error") if completion.get(name)}
+    id_ = completion.get("id")
+    if isinstance(id_, str) and id_ and id_ != interaction:
+        notes["upstream_id"] = id_
+    usage, tokens = notes.get("usage"), count_completion_tokens(completion)
+    if tokens is not None and usage["completion_tokens"] != tokens:
+        total = (usage.get("prompt_tokens") or 0) + tokens
+        notes["usage"] = {**usage, "completion_tokens": tokens, "total_tokens": total}
+        notes["reported_usage"] = usage
+    return notes
+
+
 def _interaction(
     record: RequestRecord,
     index: int,
@@ -146,11 +174,9 @@ def _interaction(
     request = {name: v for name, v in record.body.items() if name not in _OMITTED_FIELDS}
     request_metadata = request.pop("metadata", None)
     metadata = {**request_metadata} if isinstance(request_metadata, dict) else {}
-    metadata["gateway"] = {
-        **record.notes,
-        "request": request,
-        **{name: completion[name] for name in ("usage",) if completion.get(name)},
-    }
+    if GATEWAY in metadata:
+        request["metadata"] = {GATEWAY: metadata[GATEWAY]}
+    metadata[GATEWAY] = {**record.notes, "request": request}
     for response in responses:
         if (policy := record.policies.get(response["id"])) is not None:
             response["policy"] = policy
@@ -178,69 +204,6 @@ def _interaction(
     except ValidationError:
         fields["prompt"] = [message.to_dict() for message in prompt]
         return Interaction.model_validate(sanitise_json(fields))
-
-
-def _chat_response(choice: Mapping[str, Any], completion: Mapping[str, Any]) -> dict[str, Any]:
-    message = choice.get("message")
-    message = message if isinstance(message, dict) else {}
-    text = message.get("content") or message.get("refusal") or ""
-    if isinstance(text, list):
-        text = "".join(str(part.get("text", "")) for part in text if isinstance(part, dict))
-    response = _response(_index(choice), str(text), choice, completion)
-    calls = message.get("tool_calls")
-    if message.get("function_call"):
-        calls = [{"type": "function", "function": message["function_call"]}]
-    if isinstance(calls, list) and calls:
-        response["messages"] = [{"role": "assistant", "content": text or None, "tool_calls": calls}]
-    return response
-
-
-def _response(
-    index: int, text: str, choice: Mapping[str, Any], completion: Mapping[str, Any]
-) -> dict[str, Any]:
-    response: dict[str, Any] = {"id": str(index), "text": text, "sample": index}
-    if isinstance(completion.get("model"), str) and completion["model"]:
-        response["model"] = completion["model"]
-    log_probability = _log_probability(choice.get("logprobs"))
-    if log_probability is not None:
-        response["log_probability"] = log_probability
-    metadata = {
-        name: choice[name]
-        for name in ("finish_reason", "score", "hidden", "rewritten_request")
-        if choice.get(name) is not None
-    }
-    if metadata:
-        response["metadata"] = metadata
-    return response
-
-
-def _index(choice: Mapping[str, Any]) -> int:
-    index = choice.get("index")
-    return index if isinstance(index, int) and index >= 0 else 0
-
-
-def _choices(completion: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the choices, numbered anew if two have the same index."""
-    value = completion.get("choices")
-    if not isinstance(value, list):
-        return []
-    choices = [item for item in value if isinstance(item, dict)]
-    indices = [_index(choice) for choice in choices]
-    if len(set(indices)) == len(choices):
-        return list(choices)
-    return [{**choice, "index": i} for i, choice in enumerate(choices)]
-
-
-def _log_probability(logprobs: Any) -> float | None:
-    """Return the summed log-probability of the tokens, ``None`` if it is not reported."""
-    content = logprobs.get("content") if isinstance(logprobs, dict) else None
-    if not isinstance(content, list) or not content:
-        return None
-    try:
-        total = math.fsum(float(token["logprob"]) for token in content)
-    except (TypeError, KeyError, ValueError, OverflowError):
-        return None
-    return min(total, 0.0) if math.isfinite(total) else None
 
 
 def sanitise_json(value: Any) -> Any:

@@ -16,7 +16,9 @@ class ToolCallAssembler:
 
     >>> calls = ToolCallAssembler()
     >>> calls.add({"index": 1, "id": "a", "function": {"name": "time", "arguments": '{"zone"'}})
+    (0, '{"zone"')
     >>> calls.add({"index": 1, "function": {"arguments": ': "CET"}'}})
+    (0, ': "CET"}')
     >>> calls.calls()
     [{'type': 'function', 'function': {'name': 'time', 'arguments': '{"zone": "CET"}'}, 'id': 'a'}]
     """
@@ -24,8 +26,15 @@ class ToolCallAssembler:
     def __init__(self) -> None:
         self._calls: list[_Call] = []
 
-    def add(self, piece: dict[str, Any]) -> None:
-        """Add a piece of a call, an item of ``delta.tool_calls``."""
+    def add(self, piece: dict[str, Any]) -> tuple[int, str]:
+        """Add a piece of a call, an item of ``delta.tool_calls``.
+
+        Returns
+        -------
+        tuple of int and str
+            Position of the call, in the order in which calls began, and the text that the piece
+            adds to its arguments.
+        """
         index = piece.get("index")
         index = index if isinstance(index, int) else None
         id_ = piece.get("id")
@@ -37,7 +46,14 @@ class ToolCallAssembler:
             last = self._calls[-1].index if self._calls else 0
             call = _Call(last if index is None else index)
             self._calls.append(call)
-        call.add(id_, piece, function)
+        return self._calls.index(call), call.add(id_, piece, function)
+
+    def call(self, position: int) -> dict[str, Any]:
+        """Return the call that began at a position."""
+        return self._calls[position].to_dict()
+
+    def __len__(self) -> int:
+        return len(self._calls)
 
     def calls(self) -> list[dict[str, Any]]:
         """Return the calls so far, by index, and those with the same index in order."""
@@ -74,8 +90,8 @@ class _Call:
             return True
         return bool(_as_text(function.get("arguments")).strip()) and self._is_complete()
 
-    def add(self, id_: str | None, piece: dict[str, Any], function: dict[str, Any]) -> None:
-        """Add a piece that belongs to this call."""
+    def add(self, id_: str | None, piece: dict[str, Any], function: dict[str, Any]) -> str:
+        """Add a piece that belongs to this call and return what it adds to the arguments."""
         self.id = id_ or self.id
         for field, value in piece.items():
             if field not in {"index", "id", "function"} and value is not None:
@@ -83,7 +99,9 @@ class _Call:
         name = function.get("name")
         if isinstance(name, str) and name != self.name:
             self.name += name
-        self._arguments.append(_as_text(function.get("arguments")))
+        arguments = _as_text(function.get("arguments"))
+        self._arguments.append(arguments)
+        return arguments
 
     def to_dict(self) -> dict[str, Any]:
         """Return the call as an answer that is not streamed has it."""

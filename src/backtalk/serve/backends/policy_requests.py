@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from backtalk.feedback import content_id
 from backtalk.models import Completion, EndpointSpec, Model, Request, Usage
 from backtalk.models.endpoint.dialect import (
     Dialect,
@@ -82,6 +83,15 @@ class OverriddenModel:
                 "options": {**request.options, **self._options},
             }
         )
+
+
+def sample_seed(seed: int, index: int) -> int:
+    """Return the seed of a sample of a request, given the seed of the request.
+
+    The first sample has that seed. The seeds of others are hashes, so that the samples of a request
+    are not those of another one with the next seed.
+    """
+    return seed if index == 0 else int(content_id("sample", str(seed), str(index))[:8], 16) >> 1
 
 
 def token_limit(body: Mapping[str, Any]) -> int | None:

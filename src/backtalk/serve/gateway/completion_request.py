@@ -22,6 +22,7 @@ from backtalk.serve.gateway.completion_stream import (
 from backtalk.serve.interaction_log import (
     RequestRecord,
     chat_interactions,
+    completion_notes,
     interaction_id,
     text_interactions,
 )
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 INTERACTION_HEADER = "x-backtalk-interaction"
 POLICY_HEADER = "x-backtalk-policy"
+UPSTREAM_ID_HEADER = "x-backtalk-upstream-id"
+"""Header with the upstream's own id of a completion that was not streamed."""
 
 
 class StreamReader(Protocol):
@@ -98,10 +101,13 @@ class CompletionRequest:
         self.record.notes.update(notes)
 
     def response_headers(self) -> dict[str, str]:
-        """Return the headers that every response has."""
+        """Return the headers of the response; after logging, with the upstream's id."""
         headers = {INTERACTION_HEADER: self.record.id}
         if self.record.policy is not None:
             headers[POLICY_HEADER] = self.record.policy
+        upstream_id = self.record.notes.get("upstream_id", "")
+        if upstream_id and upstream_id.isascii() and upstream_id.isprintable():
+            headers[UPSTREAM_ID_HEADER] = upstream_id
         return headers
 
     def to_upstream(self) -> UpstreamRequest:
@@ -116,6 +122,8 @@ class CompletionRequest:
             self.services.tracing.end_completion(self.record, completion)
         if not completion.get("choices"):
             return
+        for name, value in completion_notes(completion, self.record.id).items():
+            self.record.notes.setdefault(name, value)
         try:
             interactions = self.kind.make_interactions(self.record, completion)
         except Exception:

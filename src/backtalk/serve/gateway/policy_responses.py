@@ -208,7 +208,7 @@ def _logged_fields(output: DecoderOutput, candidate_index: int) -> dict[str, Any
         fields["score"] = float(output.scores[candidate_index])
     log_probability = output.candidates[candidate_index].log_probability
     if log_probability is not None:
-        fields["logprobs"] = {"content": [{"logprob": log_probability}]}
+        fields["log_probability"] = log_probability
     if output.rewritten_request is not None:
         fields["rewritten_request"] = output.rewritten_request
     return fields

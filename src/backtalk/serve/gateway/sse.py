@@ -67,10 +67,12 @@ def _line_spans(event: bytes) -> Iterator[tuple[int, int]]:
 def replace_id(text: str, id_: str) -> tuple[Any, str]:
     """Return parsed JSON, and its text with a new top-level id and no other changes.
 
-    Text without an id is returned unchanged.
+    A completion without an id gets one. Other text without an id is returned unchanged.
 
     >>> replace_id('{"id": "1", "n": 1.50, "x": {"id": "1"}}', "new")[1]
     '{"id": "new", "n": 1.50, "x": {"id": "1"}}'
+    >>> replace_id('{"choices": []}', "new")[1]
+    '{"id": "new", "choices": []}'
 
     Raises
     ------
@@ -78,8 +80,13 @@ def replace_id(text: str, id_: str) -> tuple[Any, str]:
         If the text is not JSON.
     """
     value = json.loads(text)
-    if not isinstance(value, dict) or "id" not in value:
+    if not isinstance(value, dict):
         return value, text
+    if "id" not in value:
+        if not isinstance(value.get("choices"), list):
+            return value, text
+        start = text.index("{") + 1
+        return value, f'{text[:start]}"id": {json.dumps(id_, ensure_ascii=False)}, {text[start:]}'
     first = _ID_FIRST.match(text)
     start, end = first.span(1) if first else _id_span(text)
     return value, text[:start] + json.dumps(id_, ensure_ascii=False) + text[end:]
