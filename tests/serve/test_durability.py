@@ -14,7 +14,6 @@ import httpx2
 import pytest
 
 from backtalk.feedback import Annotator, Interaction, Label
-from backtalk.serve.app import SETTINGS_VARIABLE
 from backtalk.serve.durability.codec import decode_line, encode_line
 from backtalk.serve.durability.dead_letters import DeadLetterFile
 from backtalk.serve.durability.write_ahead_log import (
@@ -25,6 +24,7 @@ from backtalk.serve.durability.write_ahead_log import (
 )
 from backtalk.serve.durability.writer import StoreWriter
 from backtalk.serve.observability.metrics import Metrics
+from backtalk.serve.settings import SETTINGS_VARIABLE
 from backtalk.serve.store_connection import StoreConnection
 from backtalk.store import Store
 from tests.serve.conftest import running_gateway

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -67,18 +67,18 @@ def run_worker(
             report=note,
             progress=progress,
         )
-        with _stop_on_signals(worker):
+        with stopped_by_signals(worker.stop):
             worker.run(once=once)
 
 
 @contextmanager
-def _stop_on_signals(worker: Worker) -> Iterator[None]:
-    """Stop the worker at the first signal; a second one ends the process at once."""
+def stopped_by_signals(stop_worker: Callable[[], None]) -> Iterator[None]:
+    """Stop a worker at the first signal; a second one ends the process at once."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         del frame
         signal.signal(number, previous[signal.Signals(number)])
-        worker.stop()
+        stop_worker()
 
     previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

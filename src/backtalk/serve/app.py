@@ -30,12 +30,9 @@ from backtalk.serve.observability.exporter import make_tracing
 from backtalk.serve.observability.logs import ACCESS
 from backtalk.serve.openapi import openapi_document
 from backtalk.serve.services import PROJECT_HEADER, Services
-from backtalk.serve.settings import Settings
+from backtalk.serve.settings import SETTINGS_VARIABLE, Settings
 
 access = logging.getLogger(ACCESS)
-
-SETTINGS_VARIABLE = "BACKTALK_SERVE"
-"""Environment variable that passes the settings to worker processes, as JSON."""
 
 _SWITCH_SECONDS = 0.0005
 """Maximum delay of the event loop by the writer thread, which holds the interpreter lock."""

@@ -16,12 +16,11 @@ from pydantic import ValidationError
 from backtalk.annotation.inbox_address import remove_address, write_address
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.feedback.record import record_error
-from backtalk.serve.app import SETTINGS_VARIABLE
 from backtalk.serve.observability.exporter import check_tracing
 from backtalk.serve.observability.logs import log_config
 from backtalk.serve.observability.metrics import MULTIPROCESS_DIRECTORY
 from backtalk.serve.redaction import Redactor
-from backtalk.serve.settings import Settings
+from backtalk.serve.settings import SETTINGS_VARIABLE, Settings
 from backtalk.serve.store_connection import StoreConnection, StoreUnavailable
 from backtalk.serve.workers import serve_in_process, serve_with_workers
 

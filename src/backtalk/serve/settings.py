@@ -14,6 +14,9 @@ from backtalk.models.options import normalise_url
 from backtalk.serve.fine_tuning.settings import FineTuningSettings
 from backtalk.store.engine import database_url, state_folder
 
+SETTINGS_VARIABLE = "BACKTALK_SERVE"
+"""Environment variable that passes the settings to other processes of a gateway, as JSON."""
+
 Seconds = Annotated[float, Field(gt=0)]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 

@@ -8,10 +8,9 @@ import signal
 import threading
 from contextlib import suppress
 
-from backtalk.serve.app import SETTINGS_VARIABLE
 from backtalk.serve.fine_tuning.worker import FineTuningWorker
 from backtalk.serve.observability.logs import log_config
-from backtalk.serve.settings import Settings
+from backtalk.serve.settings import SETTINGS_VARIABLE, Settings
 from backtalk.serve.store_connection import StoreConnection
 
 _IDLE_SECONDS = 15.0

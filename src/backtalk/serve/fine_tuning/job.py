@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
@@ -123,6 +122,8 @@ class JobProgress(Record):
     """Unix time in seconds."""
     policy: OptionalField[Name] = None
     """Id of the fine-tuned policy."""
+    fine_tuned_model: OptionalField[Name] = None
+    """Name of the fine-tuned policy."""
     result_files: tuple[Name, ...] = ()
     checkpoints: tuple[Checkpoint, ...] = ()
 
@@ -143,7 +144,10 @@ def read_progress(job: Job) -> JobProgress:
 
 def job_status(job: Job) -> str:
     """Return the status of a job in OpenAI's words, or ``"paused"``."""
-    return _ENDED.get(job.state) or read_progress(job).status
+    if job.state in _ENDED:
+        return _ENDED[job.state]
+    status = read_progress(job).status
+    return "queued" if status == "failed" else status  # it is tried again
 
 
 def to_openai(job: Job, project: str) -> dict[str, Any]:
@@ -171,7 +175,7 @@ def to_openai(job: Job, project: str) -> dict[str, Any]:
         "estimated_finish": int(progress.estimated_finish)
         if is_running and progress.estimated_finish is not None
         else None,
-        "fine_tuned_model": spec.fine_tuned_model(project) if is_done else None,
+        "fine_tuned_model": progress.fine_tuned_model if is_done else None,
         "finished_at": None if job.ended is None else int(job.ended.timestamp()),
         "hyperparameters": hyperparameters,
         "integrations": [],
@@ -199,8 +203,3 @@ def _method(spec: JobSpec, hyperparameters: dict[str, Any]) -> dict[str, Any]:
         own = {"name": spec.method, "hyperparameters": hyperparameters, **options}
         return {"type": spec.type, **own, **spec.selection}
     return {"type": spec.type, spec.type: {"hyperparameters": hyperparameters}}
-
-
-def now() -> float:
-    """Return the Unix time in seconds."""
-    return time.time()

@@ -17,7 +17,7 @@ from backtalk.serve.fine_tuning.base_model import check_trainable, find_base
 from backtalk.serve.fine_tuning.budget import smaller
 from backtalk.serve.fine_tuning.create_request import check_method, read_request
 from backtalk.serve.fine_tuning.events import append_event
-from backtalk.serve.fine_tuning.job import KIND, STORE, JobProgress, JobSpec, job_status
+from backtalk.serve.fine_tuning.job import KIND, STORE, JobSpec, job_status
 from backtalk.serve.fine_tuning.names import new_job_id
 from backtalk.serve.fine_tuning.settings import FineTuningSettings
 from backtalk.serve.fine_tuning.validation import validate_new_job
@@ -200,11 +200,3 @@ class FineTuningJobs:
         names = self._connection.store().projects()
         for name in names if project is None else [name for name in names if name == project]:
             yield self._connection.store(name)
-
-
-def is_new(job: Job) -> bool:
-    """Return true if the files of a job are not validated yet."""
-    return job.state == "waiting" and (
-        job.result is None
-        or JobProgress.model_validate_json(job.result).status == "validating_files"
-    )

@@ -12,8 +12,6 @@ from backtalk.serve.store_connection import StoreConnection
 
 log = logging.getLogger(__name__)
 
-SETTINGS_VARIABLE = "BACKTALK_SERVE"
-
 
 class FineTuningService:
     """Jobs of a gateway, validated in the background and run by another process.
@@ -28,7 +26,7 @@ class FineTuningService:
 
     def __init__(self, settings: Settings, connection: StoreConnection) -> None:
         self.jobs = FineTuningJobs(connection, settings.fine_tuning)
-        self._supervisor = FineTuningSupervisor(settings, connection, variable=SETTINGS_VARIABLE)
+        self._supervisor = FineTuningSupervisor(settings, connection)
         self._validations: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from backtalk.errors import BacktalkError
 from backtalk.serve.fine_tuning.holders import is_held, machine_lease
 from backtalk.serve.fine_tuning.job import KIND
-from backtalk.serve.settings import Settings
+from backtalk.serve.settings import SETTINGS_VARIABLE, Settings
 from backtalk.serve.store_connection import UNAVAILABLE, StoreConnection
 
 log = logging.getLogger(__name__)
@@ -32,14 +32,11 @@ class FineTuningSupervisor:
         Settings of the gateway, which the process gets in its environment.
     connection : StoreConnection
         Store of the jobs.
-    variable : str
-        Environment variable of the settings.
     """
 
-    def __init__(self, settings: Settings, connection: StoreConnection, *, variable: str) -> None:
+    def __init__(self, settings: Settings, connection: StoreConnection) -> None:
         self._settings = settings
         self._connection = connection
-        self._variable = variable
         self._process: subprocess.Popen[bytes] | None = None
         self._task: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
@@ -91,7 +88,7 @@ class FineTuningSupervisor:
             [sys.executable, "-m", "backtalk.serve.fine_tuning"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            env={**os.environ, self._variable: self._settings.to_json()},
+            env={**os.environ, SETTINGS_VARIABLE: self._settings.to_json()},
         )
 
     def _stop(self, process: subprocess.Popen[bytes]) -> None:

@@ -139,6 +139,7 @@ class JobRun:
         progress = monitor.progress.changed(
             status="succeeded",
             policy=policy.id,
+            fine_tuned_model=model,
             step=len(history),
             steps=len(history) or None,
             seconds=monitor.seconds(),

@@ -169,7 +169,7 @@ class FineTuningWorker:
     ) -> JobProgress:
         spec = read_spec(job)
         save = partial(_save_progress, store, job.id, term)
-        if progress.status == "validating_files":
+        if progress.status in {"validating_files", "failed"}:
             progress = check_job(store, job.id, spec, self._files, self._settings)
         self._begin(store, job, progress)
         progress = progress.changed(status="running")
