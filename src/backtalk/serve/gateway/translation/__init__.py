@@ -1,0 +1,1 @@
+"""Translation between other APIs and chat completions."""
