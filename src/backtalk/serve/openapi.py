@@ -34,7 +34,17 @@ _KEY_ERRORS = (400, 401, 403, 429, 503)
 """Status codes of errors of every endpoint that needs a key."""
 
 _UPSTREAM_ERRORS = (404, 413, 502, 504)
+_OBJECT_ERRORS = (*_KEY_ERRORS, 404, 502, 504)
+"""Status codes of errors about files and jobs, which may be those of the upstream."""
+
 _STATUSES = ["stored", "duplicate", "pending", "queued", "rejected", "conflict"]
+
+
+_PAGE = (
+    {"name": "after", "in": "query", "required": False, "schema": _TEXT},
+    {"name": "limit", "in": "query", "required": False, "schema": {"type": "integer"}},
+)
+"""Parameters of a list."""
 
 
 async def openapi_document(request: Request) -> Response:
@@ -132,6 +142,8 @@ def _paths() -> Schema:
                 "Return the audit log", {"200": _json("Audit log", "AuditLog")}, *_KEY_ERRORS
             )
         },
+        **_file_paths(),
+        **_job_paths(),
         "/metrics": {"get": _operation("Prometheus metrics", {"200": _text()}, *_KEY_ERRORS)},
         "/openapi.json": {"get": _open_operation("Return this document", "Object")},
         "/health": {"get": _open_operation("Return 200 while the process is alive")},
@@ -143,6 +155,91 @@ def _paths() -> Schema:
             | {"responses": {"200": _text("text/javascript")}}
         },
     }
+
+
+def _file_paths() -> Schema:
+    file = {"200": _json("The file", "File")}
+    form = _object(("purpose", "file"), purpose=_NAME, file={"type": "string", "format": "binary"})
+    return {
+        "/v1/files": {
+            "get": {
+                **_operation("List files", {"200": _json("Files", "List")}, *_OBJECT_ERRORS),
+                "parameters": [*_PAGE, _query("purpose"), _query("order")],
+            },
+            "post": {
+                **_operation("Upload a file for fine-tuning", file, *_OBJECT_ERRORS, 413),
+                "requestBody": {
+                    "required": True,
+                    "content": {"multipart/form-data": {"schema": form}},
+                },
+            },
+        },
+        "/v1/files/{file_id}": {
+            "get": _object_operation("Return a file", "file_id", file),
+            "delete": _object_operation(
+                "Delete a file", "file_id", {"200": _json("Deleted", "Object")}
+            ),
+        },
+        "/v1/files/{file_id}/content": {
+            "get": _object_operation(
+                "Return the content of a file",
+                "file_id",
+                {"200": _text("application/octet-stream")},
+            )
+        },
+    }
+
+
+def _job_paths() -> Schema:
+    path, job = "/v1/fine_tuning/jobs", {"200": _json("The job", "FineTuningJob")}
+    changes = {
+        f"{path}/{{job_id}}/{name}": {
+            "post": _object_operation(f"{name.capitalize()} a fine-tuning job", "job_id", job)
+        }
+        for name in ("cancel", "pause", "resume")
+    }
+    lists = {
+        f"{path}/{{job_id}}/{name}": {
+            "get": _object_operation(
+                f"List the {name} of a fine-tuning job",
+                "job_id",
+                {"200": _json("The latest first", "List")},
+                *_PAGE,
+            )
+        }
+        for name in ("events", "checkpoints")
+    }
+    return {
+        path: {
+            "get": {
+                **_operation(
+                    "List fine-tuning jobs", {"200": _json("Jobs", "List")}, *_OBJECT_ERRORS
+                ),
+                "parameters": list(_PAGE),
+            },
+            "post": {
+                **_operation("Create a fine-tuning job", job, *_OBJECT_ERRORS, 413),
+                "requestBody": _body("FineTuningRequest"),
+            },
+        },
+        f"{path}/{{job_id}}": {"get": _object_operation("Return a job", "job_id", job)},
+        **changes,
+        **lists,
+    }
+
+
+def _object_operation(
+    summary: str, parameter: str, responses: Schema, *parameters: Schema
+) -> Schema:
+    own = {"name": parameter, "in": "path", "required": True, "schema": _NAME}
+    return {
+        **_operation(summary, responses, *_OBJECT_ERRORS, 413),
+        "parameters": [own, *parameters],
+    }
+
+
+def _query(name: str) -> Schema:
+    return {"name": name, "in": "query", "required": False, "schema": _TEXT}
 
 
 def _model_operation(summary: str, request: str, responses: Schema) -> Schema:
@@ -229,6 +326,15 @@ def _schemas() -> Schema:
         ),
         "AuditLog": _object(("entries",), entries=_list(entry)),
         "State": _object(("status",), status=_TEXT),
+        "List": _object(("data",), data=_list(_ref("Object")), has_more={"type": "boolean"}),
+        "File": _object(("id",), id=_NAME, filename=_TEXT, purpose=_TEXT, bytes=_COUNT),
+        "FineTuningJob": _object(("id",), id=_NAME, status=_TEXT, model=_TEXT),
+        "FineTuningRequest": _object(
+            ("model", "training_file"),
+            model=_NAME, training_file=_NAME, validation_file=_nullable(_NAME),
+            method=_ref("Object"), seed=_nullable(_COUNT), suffix=_nullable(_TEXT),
+            metadata=_nullable(_ref("Object")),
+        ),
     }  # fmt: skip
 
 

@@ -220,7 +220,7 @@ def _text(body: Mapping[str, Any], name: str) -> str:
     value = body.get(name)
     if value is None:
         _refuse(f"you must provide a {name} parameter", name)
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or "\0" in value:
         _refuse(f"{name} must be a text", name)
     return value
 
