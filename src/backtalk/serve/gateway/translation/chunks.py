@@ -57,7 +57,7 @@ class ChunkReader:
         refusal = delta.get("refusal")
         return Delta(
             reasoning=answer_reasoning(delta),
-            text=_content(delta.get("content")),
+            text=content_of(delta),
             refusal=refusal if isinstance(refusal, str) else "",
             logprobs=tuple(logprobs_of(choice)),
             calls=tuple(self._add_calls(delta)),
@@ -101,7 +101,9 @@ def as_chunk(completion: Mapping[str, Any]) -> dict[str, Any]:
     return {**completion, "choices": [{**choice, "delta": message}]}
 
 
-def _content(content: Any) -> str:
+def content_of(message: Mapping[str, Any]) -> str:
+    """Return the text of the content of a message or a delta, without its reasoning."""
+    content = message.get("content")
     if isinstance(content, list):
         return content_text(content)
     return content if isinstance(content, str) else ""
