@@ -138,10 +138,10 @@ def test_each_prompt_of_a_plain_completion_is_an_interaction(gateway, upstream):
 
 
 def test_unknown_endpoints_are_forwarded(gateway, upstream):
-    answer = gateway.http.post("/v1/fine_tuning/jobs?after=a%2Fb", json={"x": 1})
-    assert answer.json() == {"path": "/v1/fine_tuning/jobs", "method": "POST", "body": {"x": 1}}
-    assert upstream.paths == ["/v1/fine_tuning/jobs?after=a%2Fb"]
-    assert gateway.http.request("DELETE", "/v1/files/f").json()["method"] == "DELETE"
+    answer = gateway.http.post("/v1/vector_stores/search?after=a%2Fb", json={"x": 1})
+    assert answer.json() == {"path": "/v1/vector_stores/search", "method": "POST", "body": {"x": 1}}
+    assert upstream.paths == ["/v1/vector_stores/search?after=a%2Fb"]
+    assert gateway.http.request("DELETE", "/v1/batches/f").json()["method"] == "DELETE"
     assert gateway.http.get("/v1/models/small").json()["path"] == "/v1/models/small"
     for path in ("/v1/%2e%2e/secret", "/v1/a/..%2fb"):
         refused = gateway.http.get(path)
@@ -219,7 +219,8 @@ def test_malformed_completions_are_forwarded(gateway, upstream):
         assert answer.status_code == 200
     odd = {"choices": [{"message": {"content": "x\ud800\0"}}, {"message": None}, {"index": 0}]}
     upstream.next.append(ScriptedReply(200, json.dumps(odd).encode()))
-    assert gateway.chat().json() == odd
+    answer = gateway.chat()
+    assert answer.json() == {**odd, "id": answer.headers["x-backtalk-interaction"]}
     interaction = only_case(gateway).interaction
     assert interaction.responses[0].text == "x\ufffd\0"
     assert len(interaction.responses) == 3

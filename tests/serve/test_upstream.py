@@ -63,11 +63,11 @@ def test_retry_after_is_honoured(gateway, upstream):
 
 def test_requests_that_may_have_been_processed_are_not_retried(gateway, upstream):
     upstream.next.append(ScriptedReply(500))
-    assert gateway.http.post("/v1/files", json={}).status_code == 500
+    assert gateway.http.post("/v1/batches", json={}).status_code == 500
     upstream.next.append(ScriptedReply(503))
-    assert gateway.http.post("/v1/files", json={}).status_code == 200
+    assert gateway.http.post("/v1/batches", json={}).status_code == 200
     upstream.next.append(ScriptedReply(500))
-    assert gateway.http.get("/v1/files").status_code == 200
+    assert gateway.http.get("/v1/batches").status_code == 200
 
 
 def test_a_started_stream_is_not_retried(gateway, upstream):

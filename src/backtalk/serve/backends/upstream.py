@@ -7,7 +7,7 @@ import json
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -149,6 +149,8 @@ class UpstreamResponse:
             self._decoder = None
             self.is_readable = False
             """If false, the body has an encoding that cannot be decoded, and is left as it is."""
+        self._start: bytes | None = None
+        self._rest: AsyncIterator[bytes] | None = None
 
     @property
     def status(self) -> int:
@@ -177,6 +179,8 @@ class UpstreamResponse:
         aiohttp.ClientError, TimeoutError
             If the connection breaks, or the encoding is damaged.
         """
+        if self._start is not None:
+            return b"".join([chunk async for chunk in self.chunks()])
         content = await self.response.read()
         if self._decoder is None:
             return content
@@ -194,9 +198,40 @@ class UpstreamResponse:
         aiohttp.ClientError, TimeoutError
             If the connection breaks, or the encoding is damaged.
         """
+        if self._start is not None:
+            return self._peeked_chunks()
         if self._decoder is None:
             return self.response.content.iter_any()
         return self._decoded_chunks(self._decoder)
+
+    async def peek(self, is_enough: Callable[[bytes], bool]) -> bytes:
+        """Return the first bytes of the body, which is then read once, as a whole or in chunks.
+
+        Parameters
+        ----------
+        is_enough : Callable[[bytes], bool]
+            Returns true for bytes that need no more after them.
+
+        Raises
+        ------
+        aiohttp.ClientError, TimeoutError
+            If the connection breaks, or the encoding is damaged.
+        """
+        self._rest = self.chunks()
+        start = b""
+        async for chunk in self._rest:
+            start += chunk
+            if is_enough(start):
+                break
+        self._start = start
+        return start
+
+    async def _peeked_chunks(self) -> AsyncIterator[bytes]:
+        assert self._start is not None
+        assert self._rest is not None
+        yield self._start
+        async for chunk in self._rest:
+            yield chunk
 
     async def _decoded_chunks(self, decoder: ContentDecoder) -> AsyncIterator[bytes]:
         try:

@@ -66,10 +66,22 @@ class EndpointKind:
     """Returns a reader of a stream, given the id of the interaction."""
     error_event: Callable[[APIError], bytes] = error_event
     """Returns the event that ends a stream with an error."""
+    id_prefix: str = ""
+    """Beginning of the ids of interactions."""
+    has_stream_options: bool = False
+    """If true, streams end with the usage if ``stream_options`` of the request says so."""
 
 
-CHAT = EndpointKind("/chat/completions", "chat.completion", chat_interactions)
-TEXT = EndpointKind("/completions", "text_completion", text_interactions, "text_completion")
+CHAT = EndpointKind(
+    "/chat/completions", "chat.completion", chat_interactions, has_stream_options=True
+)
+TEXT = EndpointKind(
+    "/completions",
+    "text_completion",
+    text_interactions,
+    "text_completion",
+    has_stream_options=True,
+)
 
 
 @dataclass(frozen=True)
@@ -134,7 +146,12 @@ class CompletionRequest:
 
 
 def request_record(
-    services: Services, request: Request, project: str, body: Mapping[str, Any]
+    services: Services,
+    request: Request,
+    project: str,
+    body: Mapping[str, Any],
+    *,
+    id_prefix: str = "",
 ) -> RequestRecord:
     """Return the record of a request before it is answered.
 
@@ -148,11 +165,13 @@ def request_record(
         Project of the interaction.
     body : Mapping[str, Any]
         Parsed body.
+    id_prefix : str, default ""
+        Beginning of the id.
     """
     headers = request.headers
     user = body.get("user") or body.get("safety_identifier") or headers.get("x-backtalk-user")
     return RequestRecord(
-        id=interaction_id(project, services.settings.project),
+        id=interaction_id(project, services.settings.project, id_prefix),
         project=project,
         body=body,
         user=user if isinstance(user, str) and user else None,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from pydantic_core import to_json
 
 from backtalk.models.endpoint.stream_assembler import StreamAssembler
 from backtalk.serve.errors import APIError
-from backtalk.serve.gateway.sse import replace_id, split_data
+from backtalk.serve.gateway.sse import replace_first_id, replace_id, split_data
+from backtalk.serve.gateway.stream_usage import hide_usage
+
+_LARGE_CHUNK = 65_536
+"""Size of a chunk in bytes above which it is not parsed before it is forwarded."""
 
 
 def read_completion(content: bytes, id_: str) -> tuple[dict[str, Any] | None, bytes]:
@@ -30,15 +35,21 @@ def error_event(error: APIError) -> bytes:
 class CompletionStreamReader:
     """Reader of the events of a streamed completion.
 
+    Large chunks are parsed when the completion is assembled.
+
     Parameters
     ----------
     id_ : str
         Id that replaces the upstream's own.
+    hides_usage : bool, default False
+        If true, the caller has not requested the usage, and does not get it.
     """
 
-    def __init__(self, id_: str) -> None:
+    def __init__(self, id_: str, *, hides_usage: bool = False) -> None:
         self._id = id_
+        self._hides_usage = hides_usage
         self._assembler = StreamAssembler()
+        self._unread: list[Any] = []
         self._is_complete = False
 
     @property
@@ -47,8 +58,11 @@ class CompletionStreamReader:
         return self._is_complete
 
     def read(self, event: bytes) -> bytes:
-        """Read an event and return it with the new id."""
+        """Read an event and return it with the new id; empty if the caller does not get it."""
         before, data, after = split_data(event)
+        if len(data) > _LARGE_CHUNK and (forwarded := replace_first_id(data, self._id)):
+            self._unread.append(data)
+            return b"".join((before, forwarded, after))
         if data.strip() == b"[DONE]":
             self._is_complete = True
         if not data.startswith(b"{"):
@@ -57,9 +71,23 @@ class CompletionStreamReader:
             chunk, text = replace_id(data.decode("utf-8"), self._id)
         except (ValueError, RecursionError):
             return event
-        self._assembler.feed(chunk)
-        return before + text.encode("utf-8") + after
+        if self._unread:
+            self._unread.append(chunk)
+        else:
+            self._assembler.feed(chunk)
+        visible = hide_usage(chunk, text) if self._hides_usage else text
+        return b"" if visible is None else before + visible.encode("utf-8") + after
 
     def completion(self) -> dict[str, Any]:
         """Return the completion so far."""
+        for chunk in self._unread:
+            self._assembler.feed(_parse(chunk) if isinstance(chunk, bytes) else chunk)
+        self._unread.clear()
         return self._assembler.completion()
+
+
+def _parse(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None

@@ -25,9 +25,11 @@ from backtalk.serve.gateway.completion_request import (
     request_record,
     upstream_request,
 )
+from backtalk.serve.gateway.disconnect import cancel_on_disconnect
+from backtalk.serve.gateway.policy_names import model_names, refuse_policy_names
 from backtalk.serve.gateway.policy_prompts import recall, select_prompts
 from backtalk.serve.gateway.policy_responses import respond, respond_interleaved, sample_count
-from backtalk.serve.gateway.proxy import proxy_and_log, read_body, relay
+from backtalk.serve.gateway.proxy import forward, proxy_and_log, read_body
 from backtalk.serve.services import Services
 
 log = logging.getLogger(__name__)
@@ -49,14 +51,11 @@ async def embeddings(request: Request) -> Response:
     services.authorize(request, "answer")
     raw_body = await services.read_body(request)
     body = parse_body(raw_body)
-    if parse_model_name(body["model"]) is not None:
-        raise APIError(
-            400, "Policies do not make embeddings; name a model of the upstream", param="model"
-        )
+    refuse_policy_names(request, [body["model"]])
     if services.tracing is not None:
         services.tracing.start_completion("embeddings", body)
     upstream = upstream_request(services, request, "/embeddings", raw_body, body)
-    return await relay(await services.upstreams.send(upstream))
+    return await forward(request, upstream)
 
 
 async def models(request: Request) -> Response:
@@ -95,11 +94,12 @@ async def other(request: Request) -> Response:
         raise APIError(400, "The path may not contain backslashes, '.' or '..'")
     raw_path = request.scope.get("raw_path") or path.encode()
     raw_body = await services.read_body(request)
+    refuse_policy_names(request, model_names(request, raw_body))
     upstream = upstream_request(
         services, request, raw_path.decode("latin-1").removeprefix("/v1"), raw_body
     )
     upstream = replace(upstream, idempotent=request.method in {"GET", "HEAD"})
-    return await relay(await services.upstreams.send(upstream, services.upstreams.configured[:1]))
+    return await forward(request, upstream, services.upstreams.configured[:1])
 
 
 async def _complete(http_request: Request, kind: EndpointKind) -> Response:
@@ -138,7 +138,7 @@ def open_request(
     project = services.project(
         http_request, caller, None if model_name is None else model_name.project
     )
-    record = request_record(services, http_request, project, body)
+    record = request_record(services, http_request, project, body, id_prefix=kind.id_prefix)
     request = CompletionRequest(services, http_request, kind, record, raw_body)
     if caller.key:
         request.note(key=caller.key)
@@ -156,6 +156,11 @@ async def complete(request: CompletionRequest) -> Response:
     APIError
         If the policy does not exist, or nothing responds.
     """
+    with cancel_on_disconnect(request.request):
+        return await _complete_by_model(request)
+
+
+async def _complete_by_model(request: CompletionRequest) -> Response:
     services, record = request.services, request.record
     model_name = parse_model_name(request.body["model"])
     if model_name is None:

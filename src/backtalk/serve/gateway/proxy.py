@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
+from backtalk.models.endpoint.answer_checks import without_begun_text
 from backtalk.serve.backends.upstream import (
     TRANSPORT_ERRORS,
     Upstream,
@@ -16,8 +19,17 @@ from backtalk.serve.backends.upstream import (
     UpstreamResponse,
 )
 from backtalk.serve.errors import APIError
-from backtalk.serve.gateway.completion_request import CompletionRequest
-from backtalk.serve.gateway.sse import EventSplitter
+from backtalk.serve.gateway.completion_request import CompletionRequest, StreamReader
+from backtalk.serve.gateway.completion_stream import CompletionStreamReader
+from backtalk.serve.gateway.disconnect import cancel_on_disconnect
+from backtalk.serve.gateway.sse import is_event_stream
+from backtalk.serve.gateway.stream_proxy import (
+    MAX_INLINE_BYTES,
+    StreamProxy,
+    UpstreamStreamingResponse,
+    connection_broken,
+)
+from backtalk.serve.gateway.stream_usage import learn_usage_rejection, rejects_usage, with_usage
 
 
 async def proxy_and_log(
@@ -46,24 +58,103 @@ async def proxy_and_log(
         If no upstream responds.
     """
     started = time.monotonic()
-    upstream = await request.services.upstreams.send(upstream_request, upstreams)
-    if adapt is not None and upstream.response.status in {400, 422}:
-        changed = adapt(await _read_error(upstream))
-        if changed is not None:
-            upstream.release()
-            upstream = await request.services.upstreams.send(changed, upstreams)
-    response = upstream.response
+    upstream, hides_usage = await _send(request, upstream_request, upstreams, adapt)
     request.note(upstream=upstream.upstream.name)
     request.request.scope["backtalk"]["upstream"] = upstream.upstream.name
-    if response.status != 200:
+    if upstream.status != 200:
         return await relay(upstream)
     headers = {**upstream.headers, **request.response_headers()}
-    if "text/event-stream" in response.headers.get("content-type", ""):
-        stream = _StreamProxy(request, upstream, started)
-        return StreamingResponse(stream.events(), headers=headers)
+    if await _is_stream(request, upstream):
+        reader: StreamReader = request.kind.stream_reader(request.record.id)
+        if hides_usage:
+            reader = CompletionStreamReader(request.record.id, hides_usage=True)
+        stream = StreamProxy(request, upstream, reader, started=started)
+        headers["content-type"] = _event_stream_type(headers.get("content-type"))
+        return UpstreamStreamingResponse(stream.events(), upstream, headers=headers)
     content = await read_body(upstream)
     request.note(seconds=round(time.monotonic() - started, 6))
-    return Response(_log_and_replace_id(request, content), headers=headers)
+    if len(content) > MAX_INLINE_BYTES:
+        forwarded = await asyncio.to_thread(_log_and_replace_id, request, content)
+    else:
+        forwarded = _log_and_replace_id(request, content)
+    return Response(forwarded, headers={**headers, **request.response_headers()})
+
+
+async def _send(
+    request: CompletionRequest,
+    upstream_request: UpstreamRequest,
+    upstreams: Sequence[Upstream] | None,
+    adapt: Callable[[Any], UpstreamRequest | None] | None,
+) -> tuple[UpstreamResponse, bool]:
+    """Send a request, and again without the parameters that an error rejects.
+
+    Returns the response, and true if the gateway requested the usage of a stream.
+    """
+    sender = request.services.upstreams
+    model = str((upstream_request.json_body or request.body)["model"])
+    names = [one.name for one in (sender.configured if upstreams is None else upstreams)]
+    requests_usage = (
+        request.kind.has_stream_options
+        and request.is_streaming
+        and not any(rejects_usage(name, model) for name in names)
+    )
+    while True:
+        with_option = with_usage(upstream_request) if requests_usage else None
+        upstream = await sender.send(with_option or upstream_request, upstreams)
+        if upstream.status not in {400, 422} or (adapt is None and with_option is None):
+            return upstream, with_option is not None
+        error = await _read_error(upstream)
+        if with_option is not None and learn_usage_rejection(upstream.upstream.name, model, error):
+            requests_usage = False
+        elif adapt is not None and (changed := adapt(error)) is not None:
+            upstream_request, adapt = changed, None
+        else:
+            return upstream, with_option is not None
+        upstream.release()
+
+
+async def _is_stream(request: CompletionRequest, upstream: UpstreamResponse) -> bool:
+    """Return true if a response is a stream of events, which some servers do not label."""
+    if "text/event-stream" in upstream.response.headers.get("content-type", "").lower():
+        return upstream.is_readable
+    if not request.is_streaming or not upstream.is_readable:
+        return False
+    try:
+        start = await upstream.peek(lambda data: is_event_stream(data) is not None)
+    except TRANSPORT_ERRORS as error:
+        upstream.release()
+        raise connection_broken(upstream, error) from None
+    return bool(is_event_stream(start))
+
+
+def _event_stream_type(content_type: str | None) -> str:
+    is_labelled = content_type is not None and "text/event-stream" in content_type.lower()
+    return content_type if is_labelled and content_type else "text/event-stream; charset=utf-8"
+
+
+async def forward(
+    request: Request, upstream_request: UpstreamRequest, upstreams: Sequence[Upstream] | None = None
+) -> Response:
+    """Send a request to an upstream and forward the response, without logging it.
+
+    Parameters
+    ----------
+    request : Request
+        HTTP request of the caller, whose body has been read.
+    upstream_request : UpstreamRequest
+        Request as sent.
+    upstreams : sequence of Upstream, optional
+        Upstreams to try in order. Default: all upstreams of the gateway.
+
+    Raises
+    ------
+    APIError
+        If no upstream responds, or the caller disconnects.
+    """
+    with cancel_on_disconnect(request):
+        return await relay(
+            await request.app.state.services.upstreams.send(upstream_request, upstreams)
+        )
 
 
 async def _read_error(upstream: UpstreamResponse) -> Any:
@@ -72,7 +163,7 @@ async def _read_error(upstream: UpstreamResponse) -> Any:
         content = await upstream.read()
     except TRANSPORT_ERRORS as error:
         upstream.release()
-        raise _connection_broken(upstream, error) from None
+        raise connection_broken(upstream, error) from None
     try:
         return json.loads(content)
     except (ValueError, RecursionError):
@@ -81,23 +172,23 @@ async def _read_error(upstream: UpstreamResponse) -> Any:
 
 async def relay(upstream: UpstreamResponse) -> Response:
     """Forward a response unchanged. Errors that are not JSON get the shape of OpenAI's API."""
-    response = upstream.response
-    headers = upstream.headers
-    if response.status < 400:
-        return StreamingResponse(_stream_bytes(upstream), response.status, headers=headers)
-    content = await read_body(upstream)
+    headers, status = upstream.headers, upstream.status
+    if status < 400 or not upstream.is_readable:
+        content = upstream.chunks()
+        return UpstreamStreamingResponse(content, upstream, status=status, headers=headers)
+    body = await read_body(upstream)
     try:
-        json.loads(content)
+        json.loads(body)
     except (ValueError, RecursionError):
-        excerpt = content[:200].decode("utf-8", "replace")
+        excerpt = body[:200].decode("utf-8", "replace")
         error = APIError(
-            response.status,
-            f"The upstream {upstream.upstream.name} answered {response.status}: {excerpt}",
+            status,
+            f"The upstream {upstream.upstream.name} answered {status}: {excerpt}",
             code="upstream_failed",
         )
         other = {name: value for name, value in headers.items() if name.lower() != "content-type"}
-        return JSONResponse(error.body(), response.status, headers=other)
-    return Response(content, response.status, headers=headers)
+        return JSONResponse(error.body(), status, headers=other)
+    return Response(body, status, headers=headers)
 
 
 async def read_body(upstream: UpstreamResponse) -> bytes:
@@ -111,26 +202,9 @@ async def read_body(upstream: UpstreamResponse) -> bytes:
     try:
         return await upstream.read()
     except TRANSPORT_ERRORS as error:
-        raise _connection_broken(upstream, error) from None
+        raise connection_broken(upstream, error) from None
     finally:
         upstream.release()
-
-
-async def _stream_bytes(upstream: UpstreamResponse) -> AsyncIterator[bytes]:
-    try:
-        async for data in upstream.chunks():
-            yield data
-    finally:
-        upstream.release()
-
-
-def _connection_broken(upstream: UpstreamResponse, error: Exception) -> APIError:
-    return APIError(
-        502,
-        f"The upstream {upstream.upstream.name} broke off its response: "
-        f"{error or type(error).__name__}",
-        code="upstream_broke_off",
-    )
 
 
 def _log_and_replace_id(request: CompletionRequest, content: bytes) -> bytes:
@@ -139,53 +213,5 @@ def _log_and_replace_id(request: CompletionRequest, content: bytes) -> bytes:
     if completion is None:
         request.services.metrics.unlogged.inc()
         return content
-    request.log_completion(completion)
+    request.log_completion(without_begun_text(completion, request.body.get("messages")))
     return forwarded
-
-
-class _StreamProxy:
-    """Forwarding of a streamed completion."""
-
-    def __init__(
-        self, request: CompletionRequest, upstream: UpstreamResponse, started: float
-    ) -> None:
-        self._request = request
-        self._upstream = upstream
-        self._started = started
-        self._reader = request.kind.stream_reader(request.record.id)
-        self._is_logged = False
-
-    async def events(self) -> AsyncIterator[bytes]:
-        """Yield the events with their new id, and log the assembled completion.
-
-        The interaction is in the log before the caller has the end of the stream.
-        """
-        splitter = EventSplitter()
-        try:
-            async for data in self._upstream.chunks():
-                for event in splitter.feed(data):
-                    yield self._process(event)
-            self._log()
-            if splitter.remainder:
-                yield splitter.remainder
-        except TRANSPORT_ERRORS as error:
-            self._log(cut="by the upstream")
-            yield self._request.kind.error_event(_connection_broken(self._upstream, error))
-        finally:
-            self._log(cut="by the caller")
-            self._upstream.release()
-
-    def _process(self, event: bytes) -> bytes:
-        forwarded = self._reader.read(event)
-        if self._reader.is_complete:
-            self._log()
-        return forwarded
-
-    def _log(self, *, cut: str | None = None) -> None:
-        if self._is_logged:
-            return
-        self._is_logged = True
-        self._request.note(seconds=round(time.monotonic() - self._started, 6))
-        if cut is not None:
-            self._request.note(cut=cut)
-        self._request.log_completion(self._reader.completion())

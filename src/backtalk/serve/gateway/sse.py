@@ -11,8 +11,11 @@ from typing import Any
 
 DONE = b"data: [DONE]\n\n"
 
-_EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
-_LINE_BREAK = re.compile(rb"\r\n|\n|\r")
+_LINE = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+$")
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
+"""Beginnings of the lines of a stream of events."""
+_ID_BYTES = 1_024
+"""Number of bytes in which an id is looked for without parsing."""
 _ID_FIRST = re.compile(r'\s*\{\s*"id"\s*:\s*("(?:[^"\\]|\\.)*"|null)')
 _SPACE = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder()
@@ -21,47 +24,102 @@ _DECODER = json.JSONDecoder()
 class EventSplitter:
     r"""Splits a byte stream into events, each with the blank line that ends it.
 
+    The time is linear in the number of bytes, however large an event and however small its pieces.
+
     >>> splitter = EventSplitter()
     >>> list(splitter.feed(b"data: 1\n\ndata: 2\n")), splitter.remainder
     ([b'data: 1\n\n'], b'data: 2\n')
     """
 
     def __init__(self) -> None:
-        self.remainder = b""
+        self._buffer = bytearray()
+
+    @property
+    def remainder(self) -> bytes:
         """Bytes after the last complete event."""
+        return bytes(self._buffer)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Add bytes and yield the events that they complete."""
-        self.remainder += data
-        while (match := _EVENT_END.search(self.remainder)) is not None:
-            event, self.remainder = self.remainder[: match.end()], self.remainder[match.end() :]
-            yield event
+        buffer, start = self._buffer, 0
+        searched = max(0, len(buffer) - 1)
+        buffer += data
+        while (end := _find_event_end(buffer, searched)) is not None:
+            yield bytes(buffer[start:end])
+            start = searched = end
+        del buffer[:start]
+
+
+def _find_event_end(buffer: bytearray, start: int) -> int | None:
+    """Return the end of the first blank line at or after ``start``, ``None`` if there is none."""
+    end = len(buffer)
+    first = end
+    for blank in (b"\n\n", b"\n\r", b"\r\r"):
+        index = buffer.find(blank, start, min(end, first + 1))
+        first = first if index < 0 else index
+    if first == end:
+        return None
+    after = first + 2
+    return after + 1 if buffer[after - 1 : after + 1] == b"\r\n" else after
+
+
+def is_event_stream(start: bytes) -> bool | None:
+    """Return true if a body that starts so is a stream of events, ``None`` if it is too short.
+
+    >>> is_event_stream(b"data: {"), is_event_stream(b'{"id": 1}'), is_event_stream(b" da")
+    (True, False, None)
+    """
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.startswith(_FIELDS):
+        return True
+    return None if any(field.startswith(text) for field in _FIELDS) else False
 
 
 def split_data(event: bytes) -> tuple[bytes, bytes, bytes]:
-    """Return the bytes before, in and after the data of an event that has one data line.
+    r"""Return the bytes before, in and after the data of an event.
 
-    If it has none or several, all bytes are in the first part.
+    Data in several lines is joined to one line, with spaces, which JSON ignores. If there is no
+    data, all bytes are in the first part.
+
+    >>> split_data(b"event: x\ndata: 1\n\n")
+    (b'event: x\ndata: ', b'1', b'\n\n')
     """
-    spans = [
-        (start, end) for start, end in _line_spans(event) if event[start:end].startswith(b"data:")
-    ]
-    if len(spans) != 1:
+    end = len(event.rstrip(b"\r\n"))
+    if event.startswith(b"data:") and not (b"\n" in event[:end] or b"\r" in event[:end]):
+        start = len(event) - len(event[5:].lstrip(b" "))
+        return event[:start], event[start:end], event[end:]
+    lines = _LINE.findall(event)
+    indices = [index for index, line in enumerate(lines) if line.startswith(b"data:")]
+    if not indices:
         return event, b"", b""
-    start, end = spans[0]
-    start += 5
-    while event[start : start + 1] == b" ":
-        start += 1
-    return event[:start], event[start:end], event[end:]
+    if len(indices) == 1:
+        (index,) = indices
+        line = lines[index]
+        data = line[5:].strip(b" \r\n")
+        start = line.index(data, 5)
+        before, after = b"".join(lines[:index]), b"".join(lines[index + 1 :])
+        return before + line[:start], data, line[start + len(data) :] + after
+    other = b"".join(line for line in lines if line.strip() and not line.startswith(b"data:"))
+    data = b" ".join(lines[index][5:].strip(b" \r\n") for index in indices)
+    return other + b"data: ", data, b"\n\n"
 
 
-def _line_spans(event: bytes) -> Iterator[tuple[int, int]]:
-    start = 0
-    for match in _LINE_BREAK.finditer(event):
-        yield start, match.start()
-        start = match.end()
-    if start < len(event):
-        yield start, len(event)
+def replace_first_id(data: bytes, id_: str) -> bytes | None:
+    """Return JSON with a new id without parsing it, ``None`` if its first member is not the id.
+
+    Parameters
+    ----------
+    data : bytes
+        JSON object.
+    id_ : str
+        New id.
+    """
+    match = _ID_FIRST.match(data[:_ID_BYTES].decode("utf-8", "ignore"))
+    if match is None:
+        return None
+    start = match.start(1)
+    end = start + len(match[1].encode("utf-8"))
+    return data[:start] + json.dumps(id_).encode() + data[end:]
 
 
 def replace_id(text: str, id_: str) -> tuple[Any, str]:
