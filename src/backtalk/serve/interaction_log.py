@@ -76,22 +76,40 @@ class RequestRecord:
         return "\n".join((self.project, self.user or "", name))
 
 
-def interaction_id(project: str, default: str) -> str:
+_ID_PREFIXES = ("resp_", "msg_", ":")
+"""Prefixes of ids: of responses, of messages, and of ids that would else seem to have one."""
+
+
+def interaction_id(project: str, default: str, prefix: str = "") -> str:
     """Return a new id, with the project as a prefix unless it is the default project.
 
     The prefix lets feedback find its project if the caller may use several.
+
+    Parameters
+    ----------
+    project : str
+        Project of the interaction.
+    default : str
+        Project of the gateway's settings.
+    prefix : str, default ""
+        Beginning of the id, by which clients know the kind of answer: ``resp_`` or ``msg_``.
     """
-    return new_id() if project == default else f"{project}:{new_id()}"
+    if project == default:
+        return f"{prefix}{new_id()}"
+    if not prefix and project.startswith(_ID_PREFIXES):
+        prefix = ":"
+    return f"{prefix}{project}:{new_id()}"
 
 
 def project_from_id(id_: str) -> str | None:
-    """Return the project prefix of an interaction id, ``None`` if it has none.
+    """Return the project in an interaction id, ``None`` if it names none.
 
-    >>> project_from_id("mail:0123"), project_from_id("0123")
-    ('mail', None)
+    >>> project_from_id("mail:0123"), project_from_id("resp_mail:0123"), project_from_id("0123")
+    ('mail', 'mail', None)
     """
-    project, colon, _ = id_.rpartition(":")
-    return project if colon and project else None
+    project, _, _ = id_.rpartition(":")
+    prefix = next((prefix for prefix in _ID_PREFIXES if project.startswith(prefix)), "")
+    return project.removeprefix(prefix) or None
 
 
 def chat_interactions(record: RequestRecord, completion: Mapping[str, Any]) -> list[Interaction]:
@@ -142,8 +160,8 @@ def completion_notes(completion: Mapping[str, Any], interaction: str) -> dict[st
     """Return the fields of ``metadata.gateway`` that come from a completion.
 
     ``upstream_id`` is the upstream's own id. ``cut`` and ``error`` say that the answer is not
-    whole. ``usage`` counts the tokens of all choices; ``reported_usage`` is the upstream's, if it
-    counts fewer.
+    whole. ``completion_tokens`` is the least number of tokens of all choices, if ``usage`` reports
+    fewer.
 
     Parameters
     ----------
@@ -156,11 +174,9 @@ def completion_notes(completion: Mapping[str, Any], interaction: str) -> dict[st
     id_ = completion.get("id")
     if isinstance(id_, str) and id_ and id_ != interaction:
         notes["upstream_id"] = id_
-    usage, tokens = notes.get("usage"), count_completion_tokens(completion)
-    if tokens is not None and usage["completion_tokens"] != tokens:
-        total = (usage.get("prompt_tokens") or 0) + tokens
-        notes["usage"] = {**usage, "completion_tokens": tokens, "total_tokens": total}
-        notes["reported_usage"] = usage
+    tokens = count_completion_tokens(completion)
+    if tokens is not None and notes["usage"]["completion_tokens"] != tokens:
+        notes["completion_tokens"] = tokens
     return notes
 
 

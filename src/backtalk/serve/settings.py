@@ -20,6 +20,20 @@ SETTINGS_VARIABLE = "BACKTALK_SERVE"
 Seconds = Annotated[float, Field(gt=0)]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
+Bytes = Annotated[int, Field(gt=0)]
+
+_BODY_BYTES = 20_000_000
+_ENDPOINT_BYTES: Mapping[str, int] = {
+    "/v1/chat/completions": 50_000_000,
+    "/v1/responses": 50_000_000,
+    "/v1/messages": 50_000_000,
+    "/v1/audio": 30_000_000,
+    "/v1/images": 100_000_000,
+    "/v1/uploads": 70_000_000,
+    "/v1/files": 520_000_000,
+}
+"""Default sizes in bytes, which leave room for what hosted APIs accept."""
+
 KeyRequirement = Literal["always", "if-any", "never"]
 
 
@@ -61,6 +75,9 @@ class UpstreamSettings(Record):
     provided that the gateway itself requires none."""
     model: OptionalField[Name] = None
     """Model name sent to this server. Default: the name in the request."""
+    apis: OptionalField[tuple[Literal["chat", "responses", "messages"], ...]] = None
+    """APIs of the server: chat completions, OpenAI's Responses, Anthropic's Messages. Requests for
+    the others are translated to chat completions. Default: learned from the first request."""
 
 
 class Limits(Record):
@@ -70,10 +87,28 @@ class Limits(Record):
     """Average requests per second for each key and worker process. Default: unlimited."""
     burst: Annotated[int, Field(gt=0)] = 50
     """Maximum number of requests at once, for a key that has been idle."""
-    body_bytes: Annotated[int, Field(gt=0)] = 20_000_000
-    """Maximum size of a request body in bytes."""
+    body_bytes: OptionalField[Bytes] = None
+    """Maximum size of a request body in bytes, decompressed, at every endpoint that
+    ``endpoint_bytes`` does not name. Default: as large as OpenAI's and Anthropic's APIs take, and
+    20 MB elsewhere."""
+    endpoint_bytes: Mapping[str, Bytes] = {}
+    """Maximum sizes by the beginning of a path, such as ``/v1/audio``. The longest one applies."""
     feedback_rows: Annotated[int, Field(gt=0)] = 1_000
     """Maximum number of feedback rows in one request."""
+
+    def max_body_bytes(self, path: str) -> int:
+        """Return the maximum size of a request body in bytes.
+
+        >>> Limits(endpoint_bytes={"/v1/audio": 10}).max_body_bytes("/v1/audio/speech")
+        10
+        >>> Limits().max_body_bytes("/v1/feedback"), Limits(body_bytes=5).max_body_bytes("/v1/x")
+        (20000000, 5)
+        """
+        for limits in (self.endpoint_bytes, _ENDPOINT_BYTES if self.body_bytes is None else {}):
+            prefixes = [prefix for prefix in limits if path.startswith(prefix)]
+            if prefixes:
+                return limits[max(prefixes, key=len)]
+        return self.body_bytes or _BODY_BYTES
 
 
 class RetryPolicy(_SettingsRecord):

@@ -111,6 +111,10 @@ class StoreWriter:
         self._wake_urgently()
         return acknowledgements
 
+    def write_soon(self) -> None:
+        """Write the records without waiting for more of them."""
+        self._wake_urgently()
+
     def drain(self, timeout: float) -> bool:
         """Wait until all records are in the store, at most ``timeout`` seconds.
 

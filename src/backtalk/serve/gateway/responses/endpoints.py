@@ -1,0 +1,164 @@
+"""Endpoints of OpenAI's Responses API."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from backtalk.feedback import Interaction
+from backtalk.serve.backends.upstream import dump_json
+from backtalk.serve.errors import APIError
+from backtalk.serve.gateway.completion_request import (
+    INTERACTION_HEADER,
+    parse_body,
+    upstream_request,
+)
+from backtalk.serve.gateway.endpoints import open_request, other
+from backtalk.serve.gateway.responses.exchange import (
+    ResponseExchange,
+    responses_kind,
+    with_conversation,
+)
+from backtalk.serve.gateway.responses.history import (
+    input_items,
+    parent_of,
+    with_referenced_items,
+)
+from backtalk.serve.gateway.responses.output import ResponseContext
+from backtalk.serve.gateway.responses.replay import replay_events
+from backtalk.serve.gateway.responses.request import chat_request
+from backtalk.serve.gateway.responses.stored import (
+    NOTE,
+    StoredResponses,
+    conversation_after,
+    render,
+    stored_request,
+    upstream_response_id,
+)
+from backtalk.serve.gateway.translation.exchange import encode, respond
+from backtalk.serve.gateway.translation.token_count import count_prompt_tokens
+from backtalk.serve.services import Services
+
+
+async def create_response(request: Request) -> Response:
+    """Create a response."""
+    exchange = await _open(request)
+    response = await respond(exchange)
+    is_whole = not isinstance(response, StreamingResponse)
+    if exchange.original.get("background") is True and is_whole:
+        del response.headers[INTERACTION_HEADER]  # it is not logged, and has the upstream's id
+    return response
+
+
+async def count_input_tokens(request: Request) -> Response:
+    """Count the tokens of an input before a response to it is created."""
+    result = await count_prompt_tokens(await _open(request), "/responses/input_tokens")
+    if isinstance(result, Response):
+        return result
+    return JSONResponse({"object": "response.input_tokens", "input_tokens": result})
+
+
+async def retrieve_response(request: Request) -> Response:
+    """Return a stored response. Those that the gateway did not store are the upstream's."""
+    _, interaction = await _find(request)
+    if interaction is None:
+        return await other(request)
+    response = render(interaction)
+    if request.query_params.get("stream") != "true":
+        return JSONResponse(response)
+    after = request.query_params.get("starting_after", "")
+    events = replay_events(response, starting_after=int(after) if after.isdigit() else -1)
+    return StreamingResponse(_iterate(encode(events)), media_type="text/event-stream")
+
+
+async def list_input_items(request: Request) -> Response:
+    """Return the input of a stored response, its conversation included."""
+    _, interaction = await _find(request)
+    if interaction is None:
+        return await other(request)
+    messages = conversation_after(interaction)[:-1]
+    items = [
+        {"id": f"item_{interaction.id}_{index}", **item}
+        for index, item in enumerate(input_items(messages))
+    ]
+    if request.query_params.get("order") != "asc":
+        items.reverse()
+    after = request.query_params.get("after")
+    ids = [item["id"] for item in items]
+    start = ids.index(after) + 1 if after in ids else 0
+    limit = request.query_params.get("limit", "")
+    size = min(max(int(limit), 1), 100) if limit.isdigit() else 20
+    page = items[start : start + size]
+    return JSONResponse(
+        {
+            "object": "list",
+            "data": page,
+            "first_id": page[0]["id"] if page else None,
+            "last_id": page[-1]["id"] if page else None,
+            "has_more": start + size < len(items),
+        }
+    )
+
+
+async def delete_response(request: Request) -> Response:
+    """Delete a stored response, its interaction, and the upstream's own copy of it."""
+    responses, interaction = await _find(request)
+    if interaction is None:
+        return await other(request)
+    await _delete_at_upstream(request, interaction)
+    await responses.delete(interaction.id)
+    return JSONResponse({"id": interaction.id, "object": "response", "deleted": True})
+
+
+async def _find(request: Request) -> tuple[StoredResponses, Interaction | None]:
+    services: Services = request.app.state.services
+    responses = StoredResponses(request, services.authorize(request, "answer"))
+    return responses, await responses.find(request.path_params["id"])
+
+
+async def _delete_at_upstream(request: Request, interaction: Interaction) -> None:
+    """Delete an upstream's copy of a response, if it has one and responds."""
+    upstreams = request.app.state.services.upstreams
+    for upstream in upstreams.configured:
+        id_ = upstream_response_id(interaction, upstream.name)
+        if id_ is not None:
+            sent = upstream_request(
+                request.app.state.services, request, f"/responses/{quote(id_, safe='')}", b""
+            )
+            with contextlib.suppress(APIError):
+                (await upstreams.send(sent, [upstream])).release()
+
+
+async def _open(request: Request) -> ResponseExchange:
+    services: Services = request.app.state.services
+    caller = services.authorize(request, "answer")
+    raw_body = await services.read_body(request)
+    body = parse_body(raw_body)
+    responses = StoredResponses(request, caller)
+    original = await with_referenced_items(body, responses.find)
+    if original is not body:
+        raw_body = dump_json(original)
+    previous_id = original.get("previous_response_id")
+    previous = await responses.find(previous_id) if isinstance(previous_id, str) else None
+    history = () if previous is None else conversation_after(previous)
+    record_body = chat_request(original, history=history, strict=False)
+    if isinstance(original.get("metadata"), dict):
+        record_body["metadata"] = original["metadata"]
+    kind = responses_kind(previous_id if previous is not None else None)
+    completion_request = open_request(request, caller, kind, raw_body, record_body)
+    context = ResponseContext(completion_request.record.id, original)
+    note = {"request": stored_request(original), "created": context.created}
+    completion_request.note(**{NOTE: note})
+    exchange = ResponseExchange(completion_request, original, previous, context)
+    if previous is None and (parent := parent_of(original.get("input"))) is not None:
+        return with_conversation(exchange, await responses.find(parent))
+    return with_conversation(exchange, previous)
+
+
+async def _iterate(events: Iterator[bytes]) -> AsyncIterator[bytes]:
+    for event in events:
+        yield event
