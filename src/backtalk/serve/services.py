@@ -21,6 +21,11 @@ from backtalk.serve.backends.failover import Upstreams
 from backtalk.serve.backends.policy_memories import PolicyMemories
 from backtalk.serve.backends.policy_resolver import PolicyResolver
 from backtalk.serve.backends.retirement import RetirementController
+from backtalk.serve.content_encoding import (
+    CONTENT_ENCODINGS,
+    ContentEncodingError,
+    find_decoder,
+)
 from backtalk.serve.durability.writer import StoreWriter
 from backtalk.serve.errors import APIError
 from backtalk.serve.fine_tuning.service import FineTuningService
@@ -170,14 +175,15 @@ class Services:
         return caller.in_project(name, self.settings.project)
 
     async def read_body(self, request: Request) -> bytes:
-        """Return the body of a request.
+        """Return the body of a request, without its content encoding.
 
         Raises
         ------
         APIError
-            If the body exceeds the size limit or the client disconnects.
+            If the body exceeds the size limit, its encoding is unknown or damaged, or the client
+            disconnects.
         """
-        max_bytes = self.settings.limits.body_bytes
+        max_bytes = self.settings.limits.max_body_bytes(request.scope["path"])
         declared = request.headers.get("content-length", "0")
         if declared.isascii() and declared.isdigit() and int(declared[:19]) > max_bytes:
             raise _too_large(max_bytes)
@@ -190,7 +196,11 @@ class Services:
                 parts.append(part)
         except ClientDisconnect:
             raise APIError(400, "The client disconnected before its body was complete") from None
-        return b"".join(parts)
+        body = b"".join(parts)
+        encoding = request.headers.get("content-encoding")
+        if encoding and body:
+            return await asyncio.to_thread(_decode_body, body, encoding, max_bytes)
+        return body
 
     def log_interactions(self, project: str, interactions: list[Interaction]) -> None:
         """Append interactions to the write-ahead log.
@@ -212,10 +222,37 @@ class Services:
             self.writer.append_interaction(project, self.redactor.interaction(plain))
 
 
+def _decode_body(body: bytes, encoding: str, max_bytes: int) -> bytes:
+    try:
+        decoder = find_decoder(encoding)
+        if decoder is None:
+            return body
+        pieces, size = [], 0
+        for piece in decoder.feed(body):
+            size += len(piece)
+            if size > max_bytes:
+                raise _too_large(max_bytes)
+            pieces.append(piece)
+        decoder.finish()
+    except LookupError as error:
+        known = ", ".join(CONTENT_ENCODINGS)
+        raise APIError(
+            415,
+            f"The content encoding {error} is not supported. Send the body without it, or with one "
+            f"of {known}",
+            code="unsupported_content_encoding",
+            headers={"accept-encoding": known},
+        ) from None
+    except ContentEncodingError as error:
+        raise APIError(400, f"The body is not encoded as {encoding!r}: {error}") from None
+    return b"".join(pieces)
+
+
 def _too_large(max_bytes: int) -> APIError:
     return APIError(
         413,
-        f"The body exceeds the limit of {max_bytes:,} bytes",
+        f"The body exceeds the limit of {max_bytes:,} bytes. Raise limits.body_bytes or "
+        "limits.endpoint_bytes in the settings of the gateway",
         code="body_too_large",
         headers={"connection": "close"},
     )

@@ -10,8 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from backtalk.serve.errors import APIError
+from backtalk.serve.gateway import proxy
 from backtalk.serve.gateway.completion_request import upstream_request
-from backtalk.serve.gateway.proxy import read_body, relay
+from backtalk.serve.gateway.policy_names import model_names, refuse_policy_names
 from backtalk.serve.services import Services
 
 
@@ -28,14 +29,15 @@ async def forward(request: Request, raw_body: bytes) -> Response:
     Raises
     ------
     APIError
-        If the upstream does not respond.
+        If the upstream does not respond, or the request names a policy as a model.
     """
     services: Services = request.app.state.services
     raw_path = request.scope.get("raw_path") or request.scope["path"].encode()
     path = raw_path.decode("latin-1").partition("?")[0].removeprefix("/v1")
     upstream = upstream_request(services, request, path, raw_body)
     upstream = replace(upstream, idempotent=request.method in {"GET", "HEAD"})
-    return await relay(await services.upstreams.send(upstream, services.upstreams.configured[:1]))
+    refuse_policy_names(request, model_names(request, raw_body))
+    return await proxy.forward(request, upstream, services.upstreams.configured[:1])
 
 
 async def with_upstream(request: Request, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -57,7 +59,7 @@ async def with_upstream(request: Request, items: list[dict[str, Any]]) -> list[d
     upstream = upstream_request(services, request, path, b"")
     try:
         sent = await services.upstreams.send(upstream, services.upstreams.configured[:1])
-        response = json.loads(await read_body(sent))
+        response = json.loads(await proxy.read_body(sent))
     except (APIError, ValueError, RecursionError):
         return items
     data = response.get("data") if isinstance(response, dict) else None

@@ -56,7 +56,8 @@ async def upload_file(request: Request) -> Response:
         )
         if upload.fields.get("purpose") != TRAINING and services.upstreams.configured:
             return await forward(
-                request, await _forwarded_body(upload, services.settings.limits.body_bytes)
+                request,
+                await _forwarded_body(upload, services.settings.limits.max_body_bytes(_PATH)),
             )
         content = Path(folder) / "content"
         caller = _may_train(services, request)

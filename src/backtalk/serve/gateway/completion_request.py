@@ -12,7 +12,8 @@ from starlette.requests import Request
 
 from backtalk.feedback import Interaction
 from backtalk.serve.backends.forwarded_headers import request_headers
-from backtalk.serve.backends.upstream import UpstreamRequest
+from backtalk.serve.backends.policy_resolver import parse_model_name
+from backtalk.serve.backends.upstream import UpstreamRequest, dump_json
 from backtalk.serve.errors import APIError
 from backtalk.serve.gateway.completion_stream import (
     CompletionStreamReader,
@@ -26,6 +27,7 @@ from backtalk.serve.interaction_log import (
     interaction_id,
     text_interactions,
 )
+from backtalk.serve.paths import DEPLOYMENT
 from backtalk.serve.services import Services
 
 log = logging.getLogger(__name__)
@@ -224,12 +226,47 @@ def parse_body(raw_body: bytes) -> dict[str, Any]:
     APIError
         If the body is not a JSON object, or names no model.
     """
+    body = parse_object(raw_body)
+    if not isinstance(body.get("model"), str) or not body["model"]:
+        raise APIError(400, "The body names no model", param="model")
+    return body
+
+
+def parse_object(raw_body: bytes) -> dict[str, Any]:
+    """Return the parsed body of a request.
+
+    Raises
+    ------
+    APIError
+        If the body is not a JSON object.
+    """
     try:
         body = json.loads(raw_body)
     except (ValueError, RecursionError) as error:
         raise APIError(400, f"The body is not JSON: {error}") from None
     if not isinstance(body, dict):
         raise APIError(400, "The body is not a JSON object")
-    if not isinstance(body.get("model"), str) or not body["model"]:
-        raise APIError(400, "The body names no model", param="model")
     return body
+
+
+def parse_request(request: Request, raw_body: bytes) -> tuple[bytes, dict[str, Any]]:
+    """Return the body of a request that names a model, as bytes and parsed.
+
+    The deployment in a path of Azure's API replaces the model, unless only the body names a policy.
+
+    Raises
+    ------
+    APIError
+        If the body is not a JSON object, or nothing names a model.
+    """
+    deployment = request.scope.get(DEPLOYMENT)
+    if deployment is None:
+        return raw_body, parse_body(raw_body)
+    body = parse_object(raw_body)
+    model = body.get("model")
+    if model == deployment or (
+        parse_model_name(model) is not None and parse_model_name(deployment) is None
+    ):
+        return raw_body, body
+    body["model"] = deployment
+    return dump_json(body), body

@@ -21,7 +21,7 @@ from backtalk.serve.gateway.completion_request import (
     TEXT,
     CompletionRequest,
     EndpointKind,
-    parse_body,
+    parse_request,
     request_record,
     upstream_request,
 )
@@ -29,10 +29,14 @@ from backtalk.serve.gateway.disconnect import cancel_on_disconnect
 from backtalk.serve.gateway.policy_names import model_names, refuse_policy_names
 from backtalk.serve.gateway.policy_prompts import recall, select_prompts
 from backtalk.serve.gateway.policy_responses import respond, respond_interleaved, sample_count
-from backtalk.serve.gateway.proxy import forward, proxy_and_log, read_body
+from backtalk.serve.gateway.proxy import forward, proxy_and_log, read_body, relay
+from backtalk.serve.paths import DEPLOYMENT
 from backtalk.serve.services import Services
 
 log = logging.getLogger(__name__)
+
+_NO_LIST = frozenset({404, 405, 501})
+"""Status codes of upstreams that cannot list their models."""
 
 
 async def chat_completions(request: Request) -> Response:
@@ -49,8 +53,7 @@ async def embeddings(request: Request) -> Response:
     """Forward a request for embeddings. It is not logged, as there is no text to judge."""
     services: Services = request.app.state.services
     services.authorize(request, "answer")
-    raw_body = await services.read_body(request)
-    body = parse_body(raw_body)
+    raw_body, body = parse_request(request, await services.read_body(request))
     refuse_policy_names(request, [body["model"]])
     if services.tracing is not None:
         services.tracing.start_completion("embeddings", body)
@@ -59,15 +62,20 @@ async def embeddings(request: Request) -> Response:
 
 
 async def models(request: Request) -> Response:
-    """List the upstream's models and the policies that the caller may use."""
+    """List the upstream's models and the policies that the caller may use.
+
+    If there is no policy, an error of the upstream is forwarded.
+    """
     services: Services = request.app.state.services
     caller = services.authorize(request, "answer")
     policies = [
         {"id": name, "object": "model", "created": created, "owned_by": "backtalk"}
         for name, created in await services.policies.list_models(caller.project)
     ]
-    response = await _upstream_models(services, request)
-    return JSONResponse({**response, "data": [*policies, *response["data"]]})
+    listed, failure = await _upstream_models(services, request)
+    if failure is not None and not policies:
+        return failure
+    return JSONResponse({**listed, "data": [*policies, *listed["data"]]})
 
 
 async def model(request: Request) -> Response:
@@ -94,6 +102,8 @@ async def other(request: Request) -> Response:
         raise APIError(400, "The path may not contain backslashes, '.' or '..'")
     raw_path = request.scope.get("raw_path") or path.encode()
     raw_body = await services.read_body(request)
+    if DEPLOYMENT in request.scope and raw_body.lstrip()[:1] == b"{":
+        raw_body, _ = parse_request(request, raw_body)
     refuse_policy_names(request, model_names(request, raw_body))
     upstream = upstream_request(
         services, request, raw_path.decode("latin-1").removeprefix("/v1"), raw_body
@@ -105,8 +115,7 @@ async def other(request: Request) -> Response:
 async def _complete(http_request: Request, kind: EndpointKind) -> Response:
     services: Services = http_request.app.state.services
     caller = services.authorize(http_request, "answer")
-    raw_body = await services.read_body(http_request)
-    body = parse_body(raw_body)
+    raw_body, body = parse_request(http_request, await services.read_body(http_request))
     return await complete(open_request(http_request, caller, kind, raw_body, body))
 
 
@@ -238,15 +247,35 @@ async def _respond_by_policy(request: CompletionRequest, resolved: ResolvedPolic
     return await proxy_and_log(request, upstream, [upstreams.upstream_for(settings)], adapt=adapt)
 
 
-async def _upstream_models(services: Services, request: Request) -> dict[str, Any]:
-    """Return the upstream's list of models, or an empty list if it has none."""
+async def _upstream_models(
+    services: Services, request: Request
+) -> tuple[dict[str, Any], Response | None]:
+    """Return the upstream's list of models, and its error if it refuses or fails to list them.
+
+    The list is empty if the upstream has none.
+    """
     empty: dict[str, Any] = {"object": "list", "data": []}
     if not services.upstreams.configured:
-        return empty
+        return empty, None
     try:
-        upstream = upstream_request(services, request, "/models", b"")
-        response = json.loads(await read_body(await services.upstreams.send(upstream)))
-    except (APIError, ValueError, RecursionError):
-        return empty
+        with cancel_on_disconnect(request):
+            upstream = await services.upstreams.send(
+                upstream_request(services, request, "/models", b"")
+            )
+            if upstream.status >= 400 and upstream.status not in _NO_LIST:
+                log.warning(
+                    "The upstream %s answered %d to the request for its models",
+                    upstream.upstream.name,
+                    upstream.status,
+                )
+                return empty, await relay(upstream)
+            content = await read_body(upstream)
+    except APIError as error:
+        log.warning("The models of the upstream cannot be listed: %s", error)
+        return empty, error.response()
+    try:
+        response = json.loads(content)
+    except (ValueError, RecursionError):
+        return empty, None
     is_valid = isinstance(response, dict) and isinstance(response.get("data"), list)
-    return response if is_valid else empty
+    return (response if is_valid else empty), None

@@ -31,7 +31,7 @@ def describe_settings(settings: Settings) -> TableRows:
         ("traces", traces[settings.traces]),
         ("time limit of a memory", f"{settings.memory_timeout:g} s"),
         ("rate limit", f"{rate}, burst of {limits.burst:,}"),
-        ("maximum body size", f"{limits.body_bytes:,} bytes"),
+        ("maximum body size", f"{limits.max_body_bytes('/v1/chat/completions'):,} bytes"),
         ("maximum feedback items per request", f"{limits.feedback_rows:,}"),
         (
             "upstream retry policy",
