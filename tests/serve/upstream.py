@@ -119,7 +119,8 @@ def make_upstream():
 
     async def answer(request: Request) -> Response:  # noqa: PLR0911
         raw_body = await request.body()
-        body = json.loads(raw_body) if raw_body else {}
+        is_form = request.headers.get("content-type", "").startswith("multipart/")
+        body = raw_body if is_form else json.loads(raw_body) if raw_body else {}
         control.bodies.append(body)
         control.headers.append(dict(request.headers))
         control.paths.append(str(request.url).removeprefix(str(request.base_url).rstrip("/")))

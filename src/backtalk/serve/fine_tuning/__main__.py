@@ -14,7 +14,7 @@ from backtalk.serve.settings import SETTINGS_VARIABLE, Settings
 from backtalk.serve.store_connection import StoreConnection
 
 _IDLE_SECONDS = 15.0
-_NICENESS = 10
+_NICENESS = 5
 """Niceness of the process, so that requests are answered first."""
 
 

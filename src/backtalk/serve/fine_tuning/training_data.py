@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from backtalk.errors import BacktalkError, NotFound
+from backtalk.feedback import content_id
 from backtalk.feedback.base import OVERALL
 from backtalk.feedback.case import Case, prompt_key
 from backtalk.feedback.record import explain
@@ -119,10 +120,8 @@ def read_cases(path: Path, spec: JobSpec, report: FileReport) -> Iterator[Case]:
             report.reject(line, row)
             continue
         is_pair = is_preference(row) if own else spec.type == "dpo"
-        # With its number, a line that is there twice is learned twice.
-        numbered = {**row, "line": line}
         try:
-            cases = preference_cases(numbered) if is_pair else supervised_cases(numbered)
+            cases = preference_cases(row) if is_pair else supervised_cases(row)
         except ValidationError as error:
             report.reject(line, explain(error))
         except BacktalkError as error:
@@ -130,7 +129,21 @@ def read_cases(path: Path, spec: JobSpec, report: FileReport) -> Iterator[Case]:
         else:
             report.examples += 1
             report.with_tools += _has_tools(row)
-            yield from cases
+            yield from (_of_line(case, line) for case in cases)
+
+
+def _of_line(case: Case, line: int) -> Case:
+    """Return a case with ids of its line, so that a line that is there twice is learned twice."""
+    id_ = content_id("line", str(line), case.interaction.id)
+    return Case(
+        case.interaction.model_copy(update={"id": id_}),
+        tuple(
+            item.model_copy(
+                update={"id": content_id("line", str(line), item.id), "interaction": id_}
+            )
+            for item in case.feedback
+        ),
+    )
 
 
 def _has_tools(row: Row) -> bool:

@@ -1,0 +1,195 @@
+"""Files by OpenAI's API: contents are unchanged, and files of other purposes are the upstream's."""
+
+import time
+
+import httpx2
+import openai
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backtalk.serve import Settings
+from backtalk.store import Store
+from tests.serve.conftest import running_gateway
+from tests.serve.upstream import ScriptedReply
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """Gateway without an upstream, and a client."""
+    settings = Settings(
+        store=str(tmp_path / "feedback.db"),
+        keys="never",
+        fine_tuning={"train": False, "max_file_bytes": 2_000_000},
+    )
+    with running_gateway(settings) as running:
+        yield running, client_of(running)
+
+
+def client_of(running, key="none", **fields):
+    return openai.OpenAI(base_url=f"{running.url}/v1", api_key=key, max_retries=0, **fields)
+
+
+def test_a_file_is_uploaded_listed_read_and_deleted(alone, tmp_path):
+    _, client = alone
+    path = tmp_path / "train.jsonl"
+    path.write_text('{"messages": []}\n', encoding="utf-8")
+    with path.open("rb") as content:
+        file = client.files.create(file=content, purpose="fine-tune")
+    assert (file.object, file.filename, file.purpose) == ("file", "train.jsonl", "fine-tune")
+    assert file.bytes == path.stat().st_size
+    assert abs(file.created_at - time.time()) < 60
+    assert client.files.retrieve(file.id) == file
+    assert client.files.content(file.id).content == path.read_bytes()
+    assert [item.id for item in client.files.list()] == [file.id]
+    assert list(client.files.list(purpose="fine-tune-results")) == []
+    deleted = client.files.delete(file.id)
+    assert (deleted.id, deleted.deleted) == (file.id, True)
+    assert list(client.files.list()) == []
+    for read in (client.files.retrieve, client.files.content, client.files.delete):
+        with pytest.raises(openai.NotFoundError, match=file.id):
+            read(file.id)
+
+
+def test_a_large_file_is_unchanged(alone):
+    _, client = alone
+    content = bytes(range(256)) * 7_000
+    file = client.files.create(file=("big.jsonl", content), purpose="fine-tune")
+    assert file.bytes == len(content)
+    assert client.files.content(file.id).content == content
+
+
+@pytest.fixture
+def upload(alone):
+    _, client = alone
+
+    def send(content, name="data.jsonl"):
+        id_ = client.files.create(file=(name, content), purpose="fine-tune").id
+        return client.files.retrieve(id_).filename, client.files.content(id_).content
+
+    return send
+
+
+PIECES = st.sampled_from([b"\r\n", b"--", b"\r\n--", b"\n", b"\0", b'"', "é".encode(), b"boundary"])
+
+
+def test_any_content_is_unchanged(upload):
+    @given(st.lists(PIECES | st.binary(max_size=5), min_size=1).map(b"".join).filter(len))
+    def is_unchanged(content):
+        assert upload(content)[1] == content
+
+    is_unchanged()
+
+
+@pytest.mark.parametrize(
+    "name", ["Größe.jsonl", 'with "quotes".jsonl', "no-ending", "../../up.jsonl"]
+)
+def test_the_name_of_a_file_stays(upload, name):
+    shown, content = upload(b"{}", name)
+    assert content == b"{}"
+    assert shown.replace("%22", '"').endswith(name.rpartition("/")[2])
+
+
+def test_a_list_has_pages_in_both_orders(alone):
+    _, client = alone
+    ids = [
+        client.files.create(file=(f"{i}.jsonl", b"{}"), purpose="fine-tune").id for i in range(5)
+    ]
+    assert [file.id for file in client.files.list(limit=2)] == ids[::-1]
+    assert [file.id for file in client.files.list(limit=2, order="asc")] == ids
+    page = client.files.list(limit=2, order="asc", after=ids[2])
+    assert ([file.id for file in page.data], page.has_more) == (ids[3:], False)
+    for query in ("limit=0", "limit=x", "limit=10001", "after=file-1"):
+        running, _ = alone
+        assert running.http.get(f"/v1/files?{query}").status_code == 400
+
+
+def test_a_file_expires(alone, monkeypatch):
+    _, client = alone
+    expiry = {"anchor": "created_at", "seconds": 3_600}
+    file = client.files.create(file=("a.jsonl", b"{}"), purpose="fine-tune", expires_after=expiry)
+    assert file.expires_at == file.created_at + 3_600
+    assert client.files.retrieve(file.id).id == file.id
+    later = time.time() + 3_601
+    monkeypatch.setattr("backtalk.serve.files.file_store.time.time", lambda: later)
+    assert list(client.files.list()) == []
+    with pytest.raises(openai.BadRequestError, match="3600"):
+        client.files.create(
+            file=("a.jsonl", b"{}"),
+            purpose="fine-tune",
+            expires_after={"anchor": "created_at", "seconds": 60},
+        )
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"data": {"purpose": "fine-tune"}}, "file"),
+        ({"files": {"file": ("a.jsonl", b"{}")}}, "purpose"),
+        ({"files": {"file": ("a.jsonl", b"{}")}, "data": {"purpose": "batch"}}, "purpose"),
+        ({"files": {"file": ("a.jsonl", b"")}, "data": {"purpose": "fine-tune"}}, "file"),
+        ({"json": {"purpose": "fine-tune"}}, None),
+        (
+            {
+                "content": b"--x\r\nbroken",
+                "headers": {"content-type": "multipart/form-data; boundary=x"},
+            },
+            None,
+        ),
+    ],
+)
+def test_a_form_that_is_not_valid_is_refused(alone, fields, param):
+    running, client = alone
+    if "data" in fields and "files" not in fields:
+        fields = {"files": {"purpose": (None, "fine-tune")}}
+    response = running.http.post("/v1/files", **fields)
+    error = response.json()["error"]
+    assert (response.status_code, error["param"]) == (400, param)
+    assert list(client.files.list()) == []
+
+
+def test_a_file_above_the_limit_is_refused(alone):
+    _, client = alone
+    with pytest.raises(openai.APIStatusError) as raised:
+        client.files.create(file=("a.jsonl", b"x" * 2_200_000), purpose="fine-tune")
+    assert raised.value.status_code == 413
+    assert list(client.files.list()) == []
+
+
+def test_files_of_another_purpose_are_those_of_the_upstream(gateway, upstream):
+    client = client_of(gateway)
+    reply = {"id": "file-theirs", "object": "file", "purpose": "batch"}
+    upstream.next.append(ScriptedReply(body=reply))
+    file = client.files.create(file=("b.jsonl", b'{"custom_id": "1"}'), purpose="batch")
+    assert file.id == "file-theirs"
+    own = client.files.create(file=("a.jsonl", b"{}"), purpose="fine-tune")
+    upstream.next.append(ScriptedReply(body={"object": "list", "data": [reply]}))
+    assert [item.id for item in client.files.list()] == [own.id, "file-theirs"]
+    upstream.next.append(ScriptedReply(body=reply))
+    assert client.files.retrieve("file-theirs").id == "file-theirs"
+
+
+def test_files_belong_to_a_project_and_need_a_key_of_an_admin(tmp_path):
+    store = str(tmp_path / "feedback.db")
+    with Store(store) as db:
+        keys = {
+            name: db.api_keys.add(name, role, project=project, actor="ada")[1]
+            for name, role, project in (
+                ("mail", "admin", "mail"),
+                ("shop", "admin", "shop"),
+                ("all", "admin", None),
+                ("application", "application", "mail"),
+            )
+        }
+    with running_gateway(Settings(store=store, fine_tuning={"train": False})) as running:
+        clients = {name: client_of(running, key) for name, key in keys.items()}
+        file = clients["mail"].files.create(file=("a.jsonl", b"{}"), purpose="fine-tune")
+        assert clients["all"].files.retrieve(file.id).id == file.id
+        assert [item.id for item in clients["all"].files.list()] == [file.id]
+        assert list(clients["shop"].files.list()) == []
+        with pytest.raises(openai.NotFoundError):
+            clients["shop"].files.content(file.id)
+        with pytest.raises(openai.PermissionDeniedError, match="admin"):
+            clients["application"].files.content(file.id)
+        with httpx2.Client(base_url=running.url, verify=False) as http:
+            assert http.get(f"/v1/files/{file.id}").status_code == 401
