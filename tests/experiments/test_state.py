@@ -17,6 +17,7 @@ from backtalk.experiments import (
 )
 from backtalk.experiments.signals import duel, get_arms, make_note, score_feedback
 from backtalk.feedback import (
+    Annotator,
     Choice,
     Interaction,
     Label,
@@ -317,3 +318,52 @@ def test_an_experiment_survives_json():
     trial = Experiment(name="x", control="a", candidates=("b", "c"), rule=DecisionRule(horizon=10))
     assert Experiment.model_validate_json(trial.to_json()) == trial
     assert trial.shares == (1 / 3,) * 3
+
+
+@pytest.mark.parametrize("allocation", ["fixed", "thompson"])
+def test_a_change_of_mind_counts_once_with_the_last_judgement(store, allocation):
+    """The state is that of an experiment in which only the last judgements were made."""
+    shares = {"floor": 0.2} if allocation == "thompson" else {}
+    trial = make_trial(store, candidates=1, allocation=allocation, **shares)
+    probabilities = dict.fromkeys(trial.experiment.arms, 0.5)
+    answers = [trial.interaction(arm, probabilities) for arm in trial.experiment.arms * 2]
+    store.add(*answers)
+    first = [trial.thumb(answer, good) for answer, good in zip(answers, (1, 0, 1, 1), strict=True)]
+    last = [trial.thumb(answers[0], True), trial.thumb(answers[0], False)]
+    store.add(*first)
+    reader = trial.reader()
+    assert reader.refresh().judged == 4
+    store.add(*last)
+    state = reader.refresh()
+    events = read_events(store, "trial")
+    counted = [(answers[0], last[1]), *zip(answers[1:], first[1:], strict=True)]
+    expected = replay(events, answers, counted)
+    assert state.judged == expected.judged == 4
+    assert state.arms == expected.arms
+    for arm in trial.experiment.candidates:
+        if allocation == "thompson":
+            effect, right = (s.arms[arm].effects["thumb"] for s in (state, expected))
+            assert (effect.total, effect.squares) == (right.total, right.squares)
+
+
+def test_another_persons_judgement_of_a_judged_answer_does_not_replace_it(store):
+    trial = make_trial(store)
+    answer = trial.interaction(trial.control)
+    bo = trial.thumb(answer, False).model_copy(update={"annotator": Annotator.human("bo")})
+    store.add(answer, trial.thumb(answer, True), bo)
+    state = trial.reader().refresh()
+    assert state.arms[trial.control].values["thumb"] == Counter({1.0: 1})
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"), [("ab", {0.0: 1}), ("aab", {0.0: 1}), ("a!", {}), ("a!b", {0.0: 1})]
+)
+def test_a_change_of_mind_in_a_duel_counts_once(store, verdicts, expected):
+    trial = make_trial(store, allocation="dueling", outcome="preference")
+    pair = trial.pair(*trial.experiment.arms[:2])
+    names = {"a": "a", "b": "b", "!": "both_bad"}
+    store.add(pair, *(trial.preference(pair, names[verdict]) for verdict in verdicts))
+    state = trial.reader().refresh()
+    assert [dict(results) for results in state.duels.values()] == [expected]
+    assert state.judged == sum(expected.values())
+    assert sum(+arm.lengths.total() for arm in state.arms.values()) == 2 * state.judged

@@ -159,7 +159,7 @@ def _read(cases: Iterable[Case], aspect: str) -> _Comparisons:
     comparisons = _Comparisons([], [], [], [], [])
     for case in cases:
         prompt = ""
-        for item in case.of(Preference):
+        for item in case.latest().of(Preference):
             if item.aspect != aspect:
                 comparisons.others[item.aspect] += 1
                 continue

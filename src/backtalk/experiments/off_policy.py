@@ -62,10 +62,13 @@ class PolicyValue:
 
 
 def judged_responses(store: Store, outcome: Signal) -> list[LoggedResponse]:
-    """Return the responses that have a signal, each with its first judgement."""
+    """Return the responses that have a signal, each with its first judgement.
+
+    If its annotator judged it again, their last judgement counts.
+    """
     responses = []
     for case in store.cases(kinds=signal_kinds(outcome)):
-        for item in case.feedback:
+        for item in case.latest().feedback:
             arm_and_score = score_feedback(case.interaction, item, outcome)
             if arm_and_score is not None:
                 response = case.interaction.response(item.references()[0][1])

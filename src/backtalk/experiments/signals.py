@@ -122,9 +122,7 @@ def duel(interaction: Interaction, item: AnyFeedback, experiment: Experiment) ->
         1 for a win, 0 for a loss, 0.5 for a tie; for a ranking, the share of the pairs of
         responses that it won. ``None`` if the feedback does not compare the two.
     """
-    if item.kind not in signal_kinds(experiment.outcome):
-        return None
-    if getattr(item, "aspect", None) not in {None, signal_aspect(experiment.outcome)}:
+    if not is_comparison(item, experiment):
         return None
     first = min(get_arms(interaction), key=experiment.arms.index)
     won = [
@@ -134,6 +132,14 @@ def duel(interaction: Interaction, item: AnyFeedback, experiment: Experiment) ->
         and None not in {one, other}
     ]
     return round(sum(won) / len(won), _DIGITS) if won else None
+
+
+def is_comparison(item: AnyFeedback, experiment: Experiment) -> bool:
+    """Return true if feedback carries the outcome of a duel, be it for neither response."""
+    return item.kind in signal_kinds(experiment.outcome) and getattr(item, "aspect", None) in {
+        None,
+        signal_aspect(experiment.outcome),
+    }
 
 
 def _arm(interaction: Interaction, response: str) -> str | None:

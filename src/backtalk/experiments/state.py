@@ -25,49 +25,13 @@ from backtalk.experiments.signals import (
     get_arms,
     get_assignment,
     get_unit,
+    is_comparison,
     score_feedback,
 )
+from backtalk.experiments.votes import CountedVote, IPWSum
 from backtalk.feedback import AnyFeedback, Interaction
-from backtalk.stats.intervals.confidence_sequences import weighted_effect
 
 ExperimentStatus = Literal["running", "promoted", "ended"]
-
-
-@dataclass
-class IPWSum:
-    """Sums of a candidate's effects over the control, with inverse propensity weights."""
-
-    total: float = 0.0
-    squares: float = 0.0
-    n: int = 0
-    values: float = 0.0
-    """Sum of the scores of candidate and control."""
-    judged: int = 0
-
-    def add(self, value: float, *, sign: int, propensity: float) -> None:
-        """Add a score.
-
-        Scores are centred on the mean of the earlier ones: a different number of judgements of
-        two equally good arms then does not bias the effect.
-
-        Parameters
-        ----------
-        value : float
-            Score in [0, 1].
-        sign : int
-            1 for the candidate, -1 for the control, 0 for another arm.
-        propensity : float
-            Probability of the arm.
-        """
-        self.n += 1
-        if sign == 0:
-            return
-        centre = self.values / self.judged if self.judged else 0.5
-        effect = weighted_effect(value, centre=centre, sign=sign, propensity=propensity)
-        self.total += effect
-        self.squares += effect * effect
-        self.values += value
-        self.judged += 1
 
 
 @dataclass
@@ -105,8 +69,9 @@ class ExperimentState:
     """Number of requests answered as part of the experiment."""
     duels: dict[tuple[str, str], Counter[float]] = field(default_factory=dict)
     """Number of results of the first arm against the second, in the experiment's order."""
-    counted: set[tuple[Signal, str]] = field(default_factory=set)
-    """Units that have been judged. Each counts once per signal, with its first judgement."""
+    counted: dict[tuple[Signal, str], CountedVote] = field(default_factory=dict)
+    """Judgement of each unit by signal. A unit counts once, with its first judgement, or the last
+    one on the same answer by the same annotator."""
 
     @property
     def active_arms(self) -> tuple[str, ...]:
@@ -149,64 +114,88 @@ class ExperimentState:
         else:
             signals = self.experiment.signals
         for signal in signals:
-            arm_and_score = score_feedback(interaction, item, signal)
-            if arm_and_score is not None and arm_and_score[0] in self.arms:
-                self._apply_score(interaction, assignment, signal, *arm_and_score)
+            self._apply_score(interaction, assignment, signal, item)
 
     def _apply_duel(
         self, interaction: Interaction, item: AnyFeedback, arms: tuple[str, ...]
     ) -> None:
-        if len(arms) != 2 or self._is_counted(self.experiment.outcome, interaction.id):
+        key = (self.experiment.outcome, interaction.id)
+        counted = self.counted.get(key)
+        if len(arms) != 2 or (counted is not None and not counted.is_superseded_by(item)):
             return
         value = duel(interaction, item, self.experiment)
+        first, second = sorted(arms, key=self.experiment.arms.index)
+        if counted is not None and is_comparison(item, self.experiment):
+            self._remove_duel(key, first, second, counted.value)
+            self._add_lengths(interaction, *arms, count=-1)
         if value is None:
             return
-        self.counted.add((self.experiment.outcome, interaction.id))
-        first, second = sorted(arms, key=self.experiment.arms.index)
+        self.counted[key] = CountedVote(item, first, value)
         self.duels.setdefault((first, second), Counter())[value] += 1
         self._add_lengths(interaction, *arms)
+
+    def _remove_duel(self, key: tuple[Signal, str], first: str, second: str, value: float) -> None:
+        del self.counted[key]
+        results = self.duels[first, second]
+        results[value] -= 1
+        self.duels[first, second] = +results
 
     def _apply_score(
         self,
         interaction: Interaction,
         assignment: ArmAssignment,
         signal: Signal,
-        arm: str,
-        value: float,
+        item: AnyFeedback,
     ) -> None:
+        arm_and_score = score_feedback(interaction, item, signal)
+        if arm_and_score is None or arm_and_score[0] not in self.arms:
+            return
+        arm, value = arm_and_score
         unit = get_unit(interaction, self.experiment.unit)
         if self.experiment.allocation == "dueling":
             unit = f"{unit}:{arm}"
-        if self._is_counted(signal, unit):
+        counted = self.counted.get((signal, unit))
+        if counted is not None:
+            if counted.is_superseded_by(item):
+                self._revise_score(signal, unit, counted, CountedVote(item, arm, value))
             return
-        self.counted.add((signal, unit))
+        vote = CountedVote(item, arm, value)
+        self.counted[signal, unit] = vote
         self.arms[arm].values.setdefault(signal, Counter())[value] += 1
         if signal == self.experiment.outcome:
             self._add_lengths(interaction, arm)
         if self.experiment.allocation == "thompson":
-            self._add_effect(assignment, signal, arm, value)
+            self._add_effect(assignment, signal, vote)
 
-    def _add_effect(
-        self, assignment: ArmAssignment, signal: Signal, arm: str, value: float
+    def _revise_score(
+        self, signal: Signal, unit: str, counted: CountedVote, vote: CountedVote
     ) -> None:
+        """Replace the judgement of a unit after a change of mind."""
+        vote.effects = counted.effects
+        self.counted[signal, unit] = vote
+        values = self.arms[vote.arm].values[signal]
+        values[counted.value] -= 1
+        values[vote.value] += 1
+        self.arms[vote.arm].values[signal] = +values
+        for candidate, position in vote.effects.items():
+            self.arms[candidate].effects[signal].revise(position, vote.value)
+
+    def _add_effect(self, assignment: ArmAssignment, signal: Signal, vote: CountedVote) -> None:
         """Add the effect of a score for each candidate that was active."""
-        if arm not in assignment.probabilities:
+        if vote.arm not in assignment.probabilities:
             return
         for candidate in self.experiment.candidates:
             if candidate in assignment.probabilities:
-                sign = {candidate: 1, self.experiment.control: -1}.get(arm, 0)
+                sign = {candidate: 1, self.experiment.control: -1}.get(vote.arm, 0)
                 total = self.arms[candidate].effects.setdefault(signal, IPWSum())
-                probability = max(assignment.probabilities[arm], self.experiment.floor)
-                total.add(value, sign=sign, propensity=probability)
+                probability = max(assignment.probabilities[vote.arm], self.experiment.floor)
+                vote.effects[candidate] = total.add(vote.value, sign=sign, propensity=probability)
 
-    def _add_lengths(self, interaction: Interaction, *arms: str) -> None:
+    def _add_lengths(self, interaction: Interaction, *arms: str, count: int = 1) -> None:
         for response in interaction.responses:
             arm = response.policy or interaction.policy
             if arm in arms and not response.metadata.get("hidden"):
-                self.arms[str(arm)].lengths[len(response.text)] += 1
-
-    def _is_counted(self, signal: Signal, unit: str) -> bool:
-        return (signal, unit) in self.counted
+                self.arms[str(arm)].lengths[len(response.text)] += count
 
 
 def begin(event: ExperimentEvent) -> ExperimentState:

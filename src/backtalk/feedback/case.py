@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from backtalk.feedback.answers import response_content_id
 from backtalk.feedback.interaction import Interaction, Message, Response
 from backtalk.feedback.kinds import AnyFeedback, FeedbackT
+from backtalk.feedback.latest_votes import latest_votes
 from backtalk.feedback.record import content_id
 
 
@@ -20,10 +21,20 @@ class Case:
 
     interaction: Interaction
     feedback: tuple[AnyFeedback, ...] = ()
+    is_merged: bool = False
+    """If true, the case was merged from several interactions with the same prompt."""
 
     def of(self, kind: type[FeedbackT]) -> list[FeedbackT]:
         """Return the feedback of one kind, in order."""
         return [item for item in self.feedback if isinstance(item, kind)]
+
+    def latest(self) -> Case:
+        """Return the case without judgements that a later one by the same annotator supersedes.
+
+        See :func:`~backtalk.feedback.latest_votes.latest_votes`.
+        """
+        feedback = latest_votes(self.feedback, is_merged=self.is_merged)
+        return self if feedback is self.feedback else replace(self, feedback=feedback)
 
     def text(self, response: str) -> str:
         """Return the text of the response with that id."""
@@ -74,7 +85,7 @@ def _merge(key: str, group: list[Case]) -> Case:
             responses.setdefault(new_id, response.model_copy(update={"id": new_id}))
         feedback += [
             moved
-            for item in case.feedback
+            for item in case.latest().feedback
             if (moved := _with_new_ids(item, interaction=key, responses=new_ids)) is not None
         ]
     merged = Interaction(
@@ -83,7 +94,7 @@ def _merge(key: str, group: list[Case]) -> Case:
         responses=tuple(responses.values()),
         time=None,
     )
-    return Case(merged, tuple(feedback))
+    return Case(merged, tuple(feedback), is_merged=True)
 
 
 def _with_new_ids(

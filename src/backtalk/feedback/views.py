@@ -198,6 +198,10 @@ class LabelView(Completion):
         return Case(interaction, (label,))
 
 
+Labelled = LabelView
+"""Earlier name of :class:`LabelView`."""
+
+
 class ScoreView(Completion):
     """Completion with a score in [0, 1] for one aspect."""
 

@@ -62,7 +62,7 @@ def pairs_across(cases: Iterable[Case]) -> dict[str, list[Pair]]:
     groups: dict[_GroupKey, dict[tuple[str, ...], _JudgedResponse]] = defaultdict(dict)
     for case in cases:
         prompt = prompt_key(case.interaction.prompt)
-        for item in case.feedback:
+        for item in case.latest().feedback:
             if not isinstance(item, _Judgement):
                 continue
             value = _value(item)

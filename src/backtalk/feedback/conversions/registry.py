@@ -63,6 +63,9 @@ def conversion(
 def views(case: Case, target: type[ViewT], *, kinds: Iterable[str] | None = None) -> list[ViewT]:
     """Convert the feedback of a case to one kind of view.
 
+    Of several judgements of one thing by one annotator, the last counts; see
+    :func:`~backtalk.feedback.latest_votes.latest_votes`.
+
     Parameters
     ----------
     case : Case
@@ -72,6 +75,7 @@ def views(case: Case, target: type[ViewT], *, kinds: Iterable[str] | None = None
     kinds : iterable of str, optional
         Kinds of feedback to convert; all by default.
     """
+    case = case.latest()
     present = {item.kind for item in case.feedback}
     selected = present if kinds is None else present & set(kinds)
     return cast(
