@@ -68,7 +68,9 @@ def test_a_forwarded_request_has_the_rules_demonstrations_and_descriptions(
     )
     assert answer.status_code == 200
     (body,) = upstream.bodies
-    assert body["messages"] == [*OWN_MESSAGES, own_system, question]
+    system, *turns = OWN_MESSAGES
+    merged = {"role": "system", "content": system["content"] + "\n\nOwn."}
+    assert body["messages"] == [merged, *turns, question]
     function = body["tools"][0]["function"]
     assert function == {**TOOL["function"], "description": "Looks up the hours of a day."}
     (response,) = responses(gateway, mail)

@@ -18,6 +18,7 @@ from backtalk.memory.spec import MemorySpec
 from backtalk.models.spec import ModelSpec
 from backtalk.policy.compositions import PromptCompositions
 from backtalk.policy.prompt_template import PromptTemplate
+from backtalk.policy.system_messages import merge_system_messages
 from backtalk.rewards.judge_info import JudgeInfo
 
 
@@ -128,6 +129,8 @@ class Policy(Record):
     ) -> tuple[Message, ...]:
         """Return the messages for the model: those of the policy, then the prompt.
 
+        The system messages at the beginning of the prompt become part of that of the policy.
+
         Parameters
         ----------
         prompt : str or tuple of Message
@@ -148,7 +151,8 @@ class Policy(Record):
                 "that is learned; in Python, LoadedPolicy.messages recalls the entries",
             )
         template = self.prompt or PromptTemplate()
-        return (*template.render(self.system, remembered or ()), *as_prompt(prompt))
+        own = template.render(self.system, remembered or ())
+        return merge_system_messages(own, as_prompt(prompt))
 
     def derive(self, *, lineage: Lineage, **changes: Any) -> Self:
         """Return an unnamed policy with changes to the recipe and a new lineage."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from backtalk.feedback import content_id
@@ -14,6 +15,7 @@ from backtalk.models.endpoint.dialect import (
     remember_dialect,
 )
 from backtalk.policy import Policy
+from backtalk.policy.system_messages import SYSTEM_ROLES, join_contents
 
 _POLICY_FIELDS = frozenset(
     {
@@ -139,9 +141,9 @@ def to_upstream_body(
     for name in ("temperature", "top_p"):
         if (value := getattr(sampling, name)) is not None:
             body[name] = value
-    if isinstance(request_body.get("messages"), list):
-        own = policy.messages((), remembered=remembered)
-        body["messages"] = [*(message.to_dict() for message in own), *request_body["messages"]]
+    messages = request_body.get("messages")
+    if isinstance(messages, list):
+        body["messages"] = _with_policy_messages(policy, messages, remembered)
     limits = [n for n in (sampling.max_tokens, token_limit(request_body)) if n is not None]
     if limits:
         for name in ("max_tokens", "max_completion_tokens"):
@@ -155,6 +157,25 @@ def to_upstream_body(
     if spec.send_seed is False:
         body.pop("seed", None)
     return body
+
+
+def _with_policy_messages(
+    policy: Policy, messages: list[Any], remembered: Sequence[str]
+) -> list[Any]:
+    """Return the messages of a request after those of the policy, with one system message."""
+    own = [message.to_dict() for message in policy.messages((), remembered=remembered)]
+    leading = list(takewhile(_is_instruction, messages))
+    rest = messages[len(leading) :]
+    if not own or not leading:
+        return [*own, *messages]
+    if own[0]["role"] != "system":
+        return [*leading, *own, *rest]
+    content = join_contents([own[0]["content"], *(message.get("content") for message in leading)])
+    return [{**leading[0], "role": "system", "content": content}, *own[1:], *rest]
+
+
+def _is_instruction(message: Any) -> bool:
+    return isinstance(message, dict) and message.get("role") in SYSTEM_ROLES
 
 
 def with_tool_descriptions(policy: Policy, body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -10,7 +10,12 @@ from backtalk.feedback import Prompt, as_prompt
 from backtalk.policy import Policy
 from backtalk.serve.backends.policy_resolver import ResolvedPolicy
 from backtalk.serve.gateway.completion_request import TEXT, CompletionRequest
-from backtalk.serve.interaction_log import PolicyPrompt, chat_prompt, completion_prompts
+from backtalk.serve.interaction_log import (
+    PolicyPrompt,
+    chat_prompt,
+    completion_prompts,
+    sanitise_json,
+)
 
 
 async def recall(request: CompletionRequest, policy: Policy) -> list[Sequence[str]]:
@@ -55,7 +60,11 @@ async def select_prompts(request: CompletionRequest, resolved: ResolvedPolicy) -
 
 
 def request_prompts(request: CompletionRequest) -> list[Prompt]:
-    """Return the prompts of a request: one, or several for a text completion."""
+    """Return the prompts of a request: one, or several for a text completion.
+
+    Lone surrogates are replaced, as tokenizers and UTF-8 have none.
+    """
     if request.kind is TEXT:
-        return [as_prompt(text) for text in completion_prompts(request.body.get("prompt"))]
-    return [chat_prompt(request.body.get("messages"))]
+        prompts = completion_prompts(sanitise_json(request.body.get("prompt")))
+        return [as_prompt(text) for text in prompts]
+    return [chat_prompt(sanitise_json(request.body.get("messages")))]

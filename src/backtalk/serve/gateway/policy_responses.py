@@ -24,6 +24,7 @@ from backtalk.serve.errors import APIError, api_error_for
 from backtalk.serve.gateway.completion_request import CHAT, CompletionRequest, EndpointKind
 from backtalk.serve.gateway.policy_prompts import recall, request_prompts, select_prompts
 from backtalk.serve.gateway.sse import DONE
+from backtalk.serve.interaction_log import sanitise_json
 
 _MAX_SAMPLES = 128
 
@@ -96,7 +97,7 @@ async def _decode(
         return await policies.decode(
             resolved,
             prompt,
-            body=request.body,
+            body=sanitise_json(request.body),
             samples=samples,
             remembered=remembered,
             composed=composed,
