@@ -125,7 +125,7 @@ class _Converter:
     def _part_text(self, part: Any, path: str) -> str:
         if isinstance(part, dict):
             if part.get("type") in _TEXT and isinstance(part.get("text"), str):
-                return part["text"]
+                return str(part["text"])
             if part.get("type") == "refusal":
                 return str(part.get("refusal") or "")
         if self._strict:

@@ -32,7 +32,7 @@ def _events(response: Mapping[str, Any]) -> Iterator[Event]:
     yield {"type": "response.in_progress", "response": begun}
     for index, item in enumerate(response["output"]):
         place = {"output_index": index}
-        empty = {name: [] for name in ("content", "summary") if item.get(name)}
+        empty: dict[str, Any] = {name: [] for name in ("content", "summary") if item.get(name)}
         if item.get("type") == "function_call":
             empty = {"arguments": ""}
         begun_item = {**item, **empty, "status": "in_progress"}
