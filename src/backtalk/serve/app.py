@@ -14,6 +14,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,11 +26,18 @@ from backtalk.serve.feedback import api as feedback_api
 from backtalk.serve.files import endpoints as files
 from backtalk.serve.fine_tuning import endpoints as fine_tuning
 from backtalk.serve.gateway import endpoints as gateway
-from backtalk.serve.gateway.completion_request import INTERACTION_HEADER, POLICY_HEADER
+from backtalk.serve.gateway.completion_request import (
+    INTERACTION_HEADER,
+    POLICY_HEADER,
+    UPSTREAM_ID_HEADER,
+)
+from backtalk.serve.gateway.messages import endpoints as messages
+from backtalk.serve.gateway.responses import endpoints as responses
 from backtalk.serve.observability.exporter import make_tracing
 from backtalk.serve.observability.logs import ACCESS
 from backtalk.serve.openapi import openapi_document
-from backtalk.serve.services import PROJECT_HEADER, Services
+from backtalk.serve.paths import PathNormalizer
+from backtalk.serve.services import Services
 from backtalk.serve.settings import SETTINGS_VARIABLE, Settings
 
 access = logging.getLogger(ACCESS)
@@ -39,9 +47,19 @@ _SWITCH_SECONDS = 0.0005
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
+_EXPOSED_HEADERS = [
+    INTERACTION_HEADER, POLICY_HEADER, UPSTREAM_ID_HEADER, "x-request-id", "request-id",
+    "openai-processing-ms", "retry-after", "retry-after-ms", "x-should-retry",
+    "x-ratelimit-limit-requests", "x-ratelimit-limit-tokens", "x-ratelimit-remaining-requests",
+    "x-ratelimit-remaining-tokens", "x-ratelimit-reset-requests", "x-ratelimit-reset-tokens",
+]  # fmt: skip
+"""Response headers that scripts of web pages may read."""
+
 _FAST_PATHS = {
     "/v1/chat/completions": gateway.chat_completions,
     "/v1/completions": gateway.completions,
+    "/v1/responses": responses.create_response,
+    "/v1/messages": messages.create_message,
     "/v1/feedback": feedback_api.post_feedback,
 }
 """Endpoints that are hot enough to bypass FastAPI's router."""
@@ -49,6 +67,8 @@ _FAST_PATHS = {
 _ENDPOINTS = {
     "/v1/chat/completions": "chat",
     "/v1/completions": "completions",
+    "/v1/responses": "responses",
+    "/v1/messages": "messages",
     "/v1/embeddings": "embeddings",
     "/v1/feedback": "feedback",
     "/v1/feedback/schema": "schema",
@@ -102,14 +122,16 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(APIError, _handle_api_error)
     app.add_exception_handler(HTTPException, _handle_http_error)
     app.add_exception_handler(Exception, _handle_exception)
-    app.add_middleware(FastPathMiddleware)
+    routes = [route.path for route in app.routes if isinstance(route, APIRoute)]
+    app.add_middleware(FastPathMiddleware, paths=PathNormalizer(routes))
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.origins),
-            allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type", "idempotency-key", PROJECT_HEADER],
-            expose_headers=[INTERACTION_HEADER, POLICY_HEADER],
+            allow_methods=_METHODS,
+            allow_headers=["*"],  # clients of pages that are let in send headers of their own
+            allow_private_network=True,
+            expose_headers=_EXPOSED_HEADERS,
             max_age=3600,
         )
     if tracing is not None:
@@ -133,6 +155,10 @@ def _add_routes(app: FastAPI) -> None:
     for path, endpoint in (
         ("/v1/chat/completions", gateway.chat_completions),
         ("/v1/completions", gateway.completions),
+        ("/v1/responses", responses.create_response),
+        ("/v1/responses/input_tokens", responses.count_input_tokens),
+        ("/v1/messages", messages.create_message),
+        ("/v1/messages/count_tokens", messages.count_tokens),
         ("/v1/embeddings", gateway.embeddings),
         ("/v1/feedback", feedback_api.post_feedback),
         ("/v1/purge", admin.purge),
@@ -140,6 +166,8 @@ def _add_routes(app: FastAPI) -> None:
         app.add_api_route(path, endpoint, methods=["POST"], response_model=None)
     for path, endpoint in (
         ("/v1/feedback/schema", feedback_api.feedback_schema),
+        ("/v1/responses/{id}", responses.retrieve_response),
+        ("/v1/responses/{id}/input_items", responses.list_input_items),
         ("/v1/models", gateway.models),
         ("/v1/models/{name:path}", gateway.model),
         ("/v1/audit", admin.audit),
@@ -152,6 +180,9 @@ def _add_routes(app: FastAPI) -> None:
         app.add_api_route(path, endpoint, methods=["GET"], response_model=None)
     files.add_to(app)
     fine_tuning.add_to(app)
+    app.add_api_route(
+        "/v1/responses/{id}", responses.delete_response, methods=["DELETE"], response_model=None
+    )
     app.add_api_route(
         "/v1/{path:path}",
         gateway.other,
@@ -187,15 +218,21 @@ class FastPathMiddleware:
     ----------
     app : ASGIApp
         Inner application, for all other routes.
+    paths : PathNormalizer
+        Rewriting of other spellings of the paths.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, paths: PathNormalizer) -> None:
         self._app = app
+        self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request."""
         is_post = scope["type"] == "http" and scope["method"] == "POST"
         endpoint = _FAST_PATHS.get(scope["path"]) if is_post else None
+        if endpoint is None and scope["type"] == "http":
+            self._paths.rewrite(scope)
+            endpoint = _FAST_PATHS.get(scope["path"]) if is_post else None
         if endpoint is None:
             await self._app(scope, receive, send)
             return

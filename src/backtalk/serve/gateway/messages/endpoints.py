@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from backtalk.feedback import Interaction
 from backtalk.serve.errors import APIError
-from backtalk.serve.gateway.completion_request import EndpointKind, parse_body
+from backtalk.serve.gateway.completion_request import EndpointKind, parse_request
 from backtalk.serve.gateway.endpoints import open_request
 from backtalk.serve.gateway.messages.errors import as_error, error_event, error_response
 from backtalk.serve.gateway.messages.events import MessageEvents
@@ -106,7 +106,6 @@ async def _count(request: Request) -> Response:
 async def _open(request: Request) -> MessageExchange:
     services: Services = request.app.state.services
     caller = services.authorize(request, "answer")
-    raw_body = await services.read_body(request)
-    body = parse_body(raw_body)
+    raw_body, body = parse_request(request, await services.read_body(request))
     record_body = chat_request(body, strict=False)
     return MessageExchange(open_request(request, caller, MESSAGES, raw_body, record_body), body)

@@ -14,7 +14,7 @@ from backtalk.serve.backends.upstream import dump_json
 from backtalk.serve.errors import APIError
 from backtalk.serve.gateway.completion_request import (
     INTERACTION_HEADER,
-    parse_body,
+    parse_request,
     upstream_request,
 )
 from backtalk.serve.gateway.endpoints import open_request, other
@@ -31,7 +31,7 @@ from backtalk.serve.gateway.responses.history import (
 from backtalk.serve.gateway.responses.output import ResponseContext
 from backtalk.serve.gateway.responses.replay import replay_events
 from backtalk.serve.gateway.responses.request import chat_request
-from backtalk.serve.gateway.responses.stored import (
+from backtalk.serve.gateway.responses.response_store import (
     NOTE,
     StoredResponses,
     conversation_after,
@@ -136,8 +136,7 @@ async def _delete_at_upstream(request: Request, interaction: Interaction) -> Non
 async def _open(request: Request) -> ResponseExchange:
     services: Services = request.app.state.services
     caller = services.authorize(request, "answer")
-    raw_body = await services.read_body(request)
-    body = parse_body(raw_body)
+    raw_body, body = parse_request(request, await services.read_body(request))
     responses = StoredResponses(request, caller)
     original = await with_referenced_items(body, responses.find)
     if original is not body:
