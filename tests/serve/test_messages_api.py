@@ -272,10 +272,15 @@ IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png"
 
 
 def test_pictures_and_documents_are_translated(chat_gateway, upstream):
-    document = {"type": "document", "title": "Hours",
-                "source": {"type": "text", "media_type": "text/plain", "data": "Nine."}}  # fmt: skip
-    pdf = {"type": "document",
-           "source": {"type": "base64", "media_type": "application/pdf", "data": "QUJD"}}  # fmt: skip
+    document = {
+        "type": "document",
+        "title": "Hours",
+        "source": {"type": "text", "media_type": "text/plain", "data": "Nine."},
+    }
+    pdf = {
+        "type": "document",
+        "source": {"type": "base64", "media_type": "application/pdf", "data": "QUJD"},
+    }
     text = {"type": "text", "text": "See", "cache_control": {"type": "ephemeral"}}
     create(chat_gateway, messages=[{"role": "user", "content": [text, IMAGE, document, pdf]}])
     assert upstream.bodies[0]["messages"][0]["content"] == [
@@ -283,9 +288,11 @@ def test_pictures_and_documents_are_translated(chat_gateway, upstream):
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}},
         {"type": "text", "text": "Hours"},
         {"type": "text", "text": "Nine."},
-        {"type": "file", "file": {"filename": "document.pdf",
-                                  "file_data": "data:application/pdf;base64,QUJD"}},
-    ]  # fmt: skip
+        {
+            "type": "file",
+            "file": {"filename": "document.pdf", "file_data": "data:application/pdf;base64,QUJD"},
+        },
+    ]
 
 
 def test_structured_output_is_translated(chat_gateway, upstream):

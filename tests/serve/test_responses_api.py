@@ -325,12 +325,11 @@ def test_a_stored_response_is_retrieved_and_deleted(chat_client, chat_gateway, s
     else:
         made = chat_client.responses.create(**arguments)
     found = chat_client.responses.retrieve(made.id)
-    assert found.output == [
-        type(item).model_validate(item.model_dump()) for item in made.output
-    ] or (
-        [item.model_dump(exclude={"parsed_arguments"}) for item in found.output]
-        == [item.model_dump(exclude={"parsed_arguments"}) for item in made.output]
-    )
+    parsed = {"parsed_arguments", "content"}  # the client's own classes of a stream differ
+    assert [item.model_dump(exclude=parsed) for item in found.output] == [
+        item.model_dump(exclude=parsed) for item in made.output
+    ]
+    assert found.output_text == made.output_text
     for name in ("id", "created_at", "model", "instructions", "metadata", "status", "usage"):
         assert getattr(found, name) == getattr(made, name), name
     assert [item.role for item in chat_client.responses.input_items.list(made.id, order="asc")] == [
@@ -381,8 +380,8 @@ def test_an_upstream_that_stores_responses_gets_its_own_id(client, gateway, upst
 def test_an_upstream_that_stores_none_gets_the_conversation(client, upstream):
     message = "llama.cpp does not support 'previous_response_id'."
     refusal = ScriptedReply(400, {"error": {"code": 400, "message": message}})
-    upstream.next += [ScriptedReply(body=own_response()), refusal,
-                      ScriptedReply(body=own_response()), ScriptedReply(body=own_response())]  # fmt: skip
+    own = ScriptedReply(body=own_response())
+    upstream.next += [own, refusal, own, own]
     first = client.responses.create(model="small", input="When?")
     second = client.responses.create(model="small", input="Sure?", previous_response_id=first.id)
     client.responses.create(model="small", input="Really?", previous_response_id=second.id)
@@ -481,9 +480,8 @@ def test_a_policy_refuses_what_it_cannot_express(gateway, upstream, mail):
 def test_the_next_upstream_answers_in_its_own_api(settings, upstream):
     first = settings.upstreams[0].model_copy(update={"apis": ("responses",)})
     second = first.model_copy(update={"apis": ("chat",), "model": "other"})
-    both = settings.model_copy(
-        update={"upstreams": (first, second), "retry": settings.retry.model_copy(update={"max_attempts": 1})}
-    )  # fmt: skip
+    once = settings.retry.model_copy(update={"max_attempts": 1})
+    both = settings.model_copy(update={"upstreams": (first, second), "retry": once})
     upstream.next.append(ScriptedReply(503))
     with running_gateway(both) as gateway:
         answer = gateway.http.post("/v1/responses", json={"model": "small", "input": "Hello"})

@@ -24,7 +24,7 @@ from backtalk.serve.gateway.responses.native import (
 )
 from backtalk.serve.gateway.responses.output import PREFIX, ResponseContext, to_response
 from backtalk.serve.gateway.responses.request import chat_request
-from backtalk.serve.gateway.responses.stored import (
+from backtalk.serve.gateway.responses.response_store import (
     NOTE,
     conversation_after,
     stored_answer,

@@ -8,7 +8,7 @@ from typing import Any
 from backtalk.feedback import Interaction
 from backtalk.serve.errors import APIError
 from backtalk.serve.gateway.responses.output import response_id_of_item
-from backtalk.serve.gateway.responses.stored import render
+from backtalk.serve.gateway.responses.response_store import render
 
 Find = Callable[[str], Awaitable[Interaction | None]]
 """Function that returns the interaction of a response, ``None`` if there is none."""
@@ -43,15 +43,15 @@ async def with_referenced_items(body: Mapping[str, Any], find: Find) -> Mapping[
         if response not in outputs:
             interaction = await find(response)
             outputs[response] = [] if interaction is None else render(interaction)["output"]
-        found = [own for own in outputs[response] if own.get("id") == reference]
-        if not found:
+        output = [own for own in outputs[response] if own.get("id") == reference]
+        if not output:
             raise APIError(
                 400,
                 f"Item with id {reference!r} not found. Send the item itself",
                 code="item_not_found",
                 param=f"input[{index}]",
             )
-        written += found
+        written += output
     return {**body, "input": written}
 
 

@@ -172,7 +172,17 @@ def output_items(
 def reasoning_item(
     context: ResponseContext, text: str, *, status: str = "completed"
 ) -> dict[str, Any]:
-    """Return a reasoning item with a text, empty while it begins."""
+    """Return a reasoning item.
+
+    Parameters
+    ----------
+    context : ResponseContext
+        Request that the response answers.
+    text : str
+        Reasoning, empty while it begins.
+    status : str, default "completed"
+        Status of the item.
+    """
     content = [{"type": "reasoning_text", "text": text}] if text else []
     item = {"id": context.item_id("rs"), "type": "reasoning", "summary": [], "content": content}
     return {**item, "encrypted_content": None, "status": status}
@@ -181,7 +191,17 @@ def reasoning_item(
 def message_item(
     context: ResponseContext, parts: Sequence[Mapping[str, Any]], *, status: str = "completed"
 ) -> dict[str, Any]:
-    """Return a message item with its parts."""
+    """Return a message item.
+
+    Parameters
+    ----------
+    context : ResponseContext
+        Request that the response answers.
+    parts : sequence of Mapping[str, Any]
+        Parts with text or a refusal.
+    status : str, default "completed"
+        Status of the item.
+    """
     item = {"id": context.item_id("msg"), "type": "message", "status": status}
     return {**item, "role": "assistant", "content": list(parts)}
 
@@ -189,7 +209,19 @@ def message_item(
 def call_item(
     context: ResponseContext, call: Mapping[str, Any], index: int, *, status: str = "completed"
 ) -> dict[str, Any]:
-    """Return a function call item for a tool call of a chat message."""
+    """Return a function call item for a tool call of a chat message.
+
+    Parameters
+    ----------
+    context : ResponseContext
+        Request that the response answers.
+    call : Mapping[str, Any]
+        Tool call.
+    index : int
+        Position among the calls of the answer.
+    status : str, default "completed"
+        Status of the item.
+    """
     function = call.get("function")
     function = function if isinstance(function, dict) else {}
     return {

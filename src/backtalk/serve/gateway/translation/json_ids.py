@@ -37,8 +37,8 @@ def replace_strings(text: str, values: Mapping[str, str], *, within: str | None 
             return text
         start = span[0]
     spans = _fields(text, start)
-    found = [(*spans[name], value) for name, value in values.items() if name in spans]
-    for begin, end, value in sorted(found, reverse=True):
+    changes = [(*spans[name], value) for name, value in values.items() if name in spans]
+    for begin, end, value in sorted(changes, reverse=True):
         if text[begin] == '"':
             text = text[:begin] + json.dumps(value, ensure_ascii=False) + text[end:]
     return text

@@ -32,7 +32,17 @@ def has_api(upstream: Upstream, api: Api) -> bool | None:
 
 
 def learn_api(upstream: Upstream, api: Api, *, has: bool) -> None:
-    """Remember that an upstream has an API, or lacks it."""
+    """Remember that an upstream has an API, or lacks it.
+
+    Parameters
+    ----------
+    upstream : Upstream
+        Upstream that has answered.
+    api : {"chat", "responses", "messages"}
+        API of the request.
+    has : bool
+        False if the upstream lacks the API.
+    """
     _learned[upstream.name, api] = (has, time.monotonic())
 
 

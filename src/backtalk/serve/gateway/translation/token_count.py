@@ -51,8 +51,8 @@ async def count_prompt_tokens(exchange: Exchange, path: str) -> int | Response:
                 param="model",
             )
     elif _may_count(exchange):
-        asked = replace(exchange.native_request(), path=path)
-        response = await forward(request.request, asked)
+        count_request = replace(exchange.native_request(), path=path)
+        response = await forward(request.request, count_request)
         if not is_missing(response):
             return with_translated_error(exchange, response) if _is_error(response) else response
     return await _count_by_completion(exchange)
