@@ -5,6 +5,7 @@ whatever "improves" is an artefact of the judge.
 """
 
 import asyncio
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from backtalk.evaluate.judges import describe_judge, get_judge
 from backtalk.evaluate.judges.circular import PolicyOrigin, circularity
 from backtalk.evaluate.judges.info import JudgeInfo, judge_from_name
 from backtalk.evaluate.result import Evaluation, Measure
-from backtalk.feedback import Annotator, Interaction, Preference
+from backtalk.feedback import Annotator, Interaction, Preference, as_prompt
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.snapshot import Snapshot
 from backtalk.feedback.split import split_for
@@ -25,7 +26,8 @@ from backtalk.learn import learn
 from backtalk.learn.online.loop import OnlineConfig, OnlineLearner
 from backtalk.models import NamedSpec, register_model
 from backtalk.models.fakes import FunctionModel
-from backtalk.policy import Lineage, Policy, policy_origin, save_policy
+from backtalk.policy import Lineage, Policy, policy_origin, save_policy, with_origin
+from backtalk.policy.origin import save_prompt_keys
 from backtalk.promotion import Gate, GateRefused, circular_judge, promote
 from backtalk.rewards import load_reward
 from backtalk.rewards.registry import REWARDS
@@ -261,6 +263,52 @@ def test_prompts_that_nobody_gave_feedback_on_are_new_to_a_policy_that_learned_f
         fresh = evaluate(learned, SERVED, store, judge=judge, prompts=held_out)
         seen = evaluate(learned, SERVED, store, judge=judge, prompts=known)
         assert (fresh.unseen, seen.unseen) == (True, False)
+
+
+def learned_from_a_file(store, prompts):
+    """Return a saved policy that learned from prompts that are in no store."""
+    keys = [prompt_key(as_prompt(prompt)) for prompt in prompts]
+    listed = Snapshot(
+        project="file-1",
+        split="all",
+        counts={"demonstration": len(keys)},
+        digest="d",
+        last=len(keys),
+        judges=(),
+        prompts=save_prompt_keys(keys, store.artifacts),
+    )
+    lineage = Lineage(method="sft", parent=PLAIN.id, snapshot=listed, rewards=())
+    policy = PLAIN.derive(system="Be polite.", lineage=lineage)
+    save_policy(store, PLAIN)
+    save_policy(store, policy)
+    return policy
+
+
+def test_held_out_prompts_count_unless_the_file_that_a_policy_learned_from_has_them(tmp_path):
+    with Store(tmp_path / "s.db") as store:
+        fill(store, 40)
+        promote(store, SERVED, actor="ada")
+        prompts = [case.interaction.prompt for case in store.cases()]
+        held_out = [p for p in prompts if split_for(prompt_key(p)) == "held-out"]
+        policy = learned_from_a_file(store, ["Something else.", "Another thing."])
+        leaked = learned_from_a_file(store, ["Something else.", held_out[0]])
+        leaked = leaked.derive(system="Be very polite.", lineage=leaked.lineage)
+        save_policy(store, leaked)
+        evidence = [
+            with_origin(
+                make_evaluation(one, judge_info=JudgeInfo(name="judge", kind="people")),
+                one,
+                store,
+                held_out,
+            )
+            for one in (policy, leaked)
+        ]
+        assert [one.unseen for one in evidence] == [True, False]
+        with pytest.raises(GateRefused, match="all prompts of file-1"):
+            promote(store, leaked, evidence[1], actor="ada")
+        promote(store, policy, evidence[0], actor="ada")
+        shutil.rmtree(store.artifacts.path(policy.lineage.snapshot.prompts))
+        assert with_origin(evidence[0], policy, store, held_out).unseen is None
 
 
 FEEDBACK = Snapshot(

@@ -7,6 +7,7 @@ from backtalk.evaluate.result import Evaluation, Measure
 from backtalk.evaluate.storage import save_evaluation
 from backtalk.models.spec import NamedSpec
 from backtalk.policy import Policy, list_policies, read_policy, save_policy
+from backtalk.policy.storage import name_policy, policy_names
 from backtalk.promotion import (
     Gate,
     GateRefused,
@@ -149,6 +150,17 @@ def test_policies_are_found_by_name_id_and_prefix(store):
     assert [p.label for p in list_policies(store)] == ["p0", "p1"]
     with pytest.raises(NotFound, match="nobody"):
         read_policy(store, "nobody")
+
+
+def test_a_recipe_that_is_saved_again_is_found_by_its_further_names(store):
+    first = policy(3).named("ft:small:mail::bt1")
+    save_policy(store, first)
+    name_policy(store, "ft:small:mail::bt2", first)
+    assert read_policy(store, "ft:small:mail::bt2") == first.named("ft:small:mail::bt2")
+    assert read_policy(store, "ft:small:mail::bt1").name == "ft:small:mail::bt1"
+    assert policy_names(store) == {"ft:small:mail::bt2": first.id}
+    with pytest.raises(NotFound):
+        read_policy(store, "ft:small:mail::bt")
 
 
 def test_projects_do_not_see_each_other(store):

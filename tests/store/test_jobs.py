@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from backtalk.errors import BacktalkError, NotFound
-from backtalk.store.jobs import JobQueue, LeaseLost
+from backtalk.store.jobs import JobQueue, LeaseLost, projects_with_due_jobs
 from backtalk.store.leases import Leases
 from tests.store.test_leases import Clock
 
@@ -136,3 +136,61 @@ def test_jobs_belong_to_one_project(store):
     assert store.jobs.put(KIND, "a", "")
     assert other.jobs.put(KIND, "a", "")
     assert len(other.jobs.list()) == 1
+
+
+def test_a_paused_job_waits_until_it_is_resumed(jobs, term, clock):
+    jobs.put(KIND, "a", "")
+    jobs.claim(KIND, term=term)
+    assert jobs.pause("a").state == "paused"
+    assert jobs.claim(KIND, term=term) is None
+    jobs.complete("a", "by the process that has not noticed yet", term=term)
+    assert (jobs.get("a").state, jobs.get("a").result) == ("paused", None)
+    clock.sleep(9)
+    resumed = jobs.resume("a")
+    assert (resumed.state, resumed.attempts, resumed.not_before) == ("waiting", 0, clock.time)
+    assert jobs.claim(KIND, term=term).id == "a"
+
+
+@pytest.mark.parametrize("pause_first", [True, False])
+def test_a_cancelled_job_has_ended(jobs, term, clock, pause_first):
+    jobs.put(KIND, "a", "")
+    if pause_first:
+        jobs.pause("a")
+    job = jobs.cancel("a")
+    assert (job.state, job.ended) == ("cancelled", clock.time)
+    assert jobs.claim(KIND, term=term) is None
+    for change in (jobs.cancel, jobs.pause, jobs.resume, jobs.retry):
+        with pytest.raises(BacktalkError, match="cancelled"):
+            change("a")
+
+
+def test_only_a_job_without_an_attempt_is_prepared_or_rejected(jobs, term, clock):
+    jobs.put(KIND, "a", "", not_before=clock.time + timedelta(hours=1))
+    assert jobs.prepare("a", "checked")
+    job = jobs.claim(KIND, term=term)
+    assert (job.id, job.result) == ("a", "checked")
+    assert not jobs.prepare("a", "too late")
+    assert not jobs.reject("a", "too late", result="too late")
+    jobs.put(KIND, "b", "")
+    assert jobs.reject("b", "no data", result="invalid")
+    job = jobs.get("b")
+    assert (job.state, job.error, job.result, job.ended) == (
+        "failed",
+        "no data",
+        "invalid",
+        clock.time,
+    )
+    assert not jobs.prepare("b", "too late")
+    assert jobs.get("a").result == "checked"
+
+
+def test_projects_with_due_jobs_are_found(store, clock):
+    for name, kind, seconds in (("b", KIND, 0), ("a", KIND, 5), ("c", "other", 0)):
+        project = store.in_project(name)
+        queue = JobQueue(store.engine, project.project_id, clock=clock)
+        queue.put(kind, name, "", not_before=clock.time + timedelta(seconds=seconds))
+    assert projects_with_due_jobs(store.engine, KIND, clock=clock) == ["b"]
+    clock.sleep(5)
+    assert projects_with_due_jobs(store.engine, KIND, clock=clock) == ["a", "b"]
+    JobQueue(store.engine, store.in_project("b").project_id, clock=clock).pause("b")
+    assert projects_with_due_jobs(store.engine, KIND, clock=clock) == ["a"]

@@ -180,7 +180,9 @@ def test_a_monitor_receives_each_step_with_its_weights(tmp_path):
         assert len({spec.artifact for spec in monitor.models}) == 4
         losses = [metrics["eval_loss"] for _, metrics in monitor.steps if "eval_loss" in metrics]
         assert losses == sorted(losses, reverse=True)
-        last = load_policy(learned, store.artifacts).model
-        prompt = plain.messages("Is shop 1 open?")
-        (values,) = asyncio.run(last.score([(prompt, "Yes, at nine.")]))
-        assert math.isfinite(sum(values.logprobs))
+        question = (plain.messages("Is shop 1 open?"), "Yes, at nine.")
+        before, after = (
+            asyncio.run(load_policy(policy, store.artifacts).model.score([question]))[0].sum()
+            for policy in (plain, learned)
+        )
+        assert after > before

@@ -136,7 +136,7 @@ def preference_cases(row: Row) -> list[Case]:
     _check_messages(messages, "input.messages")
     for name in _PREFERENCE_KEYS[1:]:
         _check_output(row[name], name)
-    return openai_preference(row)
+    return [case for case in openai_preference(row) if isinstance(case, Case)]
 
 
 def _check_output(output: Any, path: str) -> None:

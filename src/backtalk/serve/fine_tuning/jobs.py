@@ -20,7 +20,6 @@ from backtalk.serve.fine_tuning.events import append_event
 from backtalk.serve.fine_tuning.job import KIND, STORE, JobSpec, job_status
 from backtalk.serve.fine_tuning.names import new_job_id
 from backtalk.serve.fine_tuning.settings import FineTuningSettings
-from backtalk.serve.fine_tuning.validation import validate_new_job
 from backtalk.serve.store_connection import StoreConnection
 from backtalk.store import Store
 from backtalk.store.jobs import Job, JobQueue
@@ -97,6 +96,10 @@ class FineTuningJobs:
 
     def validate(self, created: ProjectJob) -> None:
         """Validate the files of a new job, and queue or fail it."""
+        from backtalk.serve.fine_tuning.validation import (  # noqa: PLC0415 - imports all formats
+            validate_new_job,
+        )
+
         spec = JobSpec.model_validate_json(created.job.body)
         validate_new_job(created.store, created.job.id, spec, self.files(), self._settings)
 

@@ -24,6 +24,6 @@ class FineTuningSettings(Record):
     options: dict[Name, JsonValue] = Field(default_factory=dict)
     """Default options of training, such as ``adapter: lora``."""
     min_examples: Annotated[int, Field(ge=1)] = 10
-    """Minimum number of examples of a training file."""
+    """Minimum number of examples of a training file, except for methods of type ``backtalk``."""
     max_file_bytes: Annotated[int, Field(gt=0)] = 512_000_000
     """Maximum size of an uploaded file in bytes."""

@@ -37,7 +37,8 @@ def check_job(
     InvalidFile
         If a file is missing or invalid.
     """
-    report = check_files(spec, files, minimum=settings.min_examples)
+    minimum = 1 if spec.type == "backtalk" else settings.min_examples
+    report = check_files(spec, files, minimum=minimum)
     if report.with_tools:
         append_event(
             store,

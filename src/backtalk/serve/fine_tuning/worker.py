@@ -158,6 +158,8 @@ class FineTuningWorker:
             if not isinstance(error, BacktalkError):
                 log.exception("The job %s failed", job.id)
             self._fail(store, job, term, job_error(error))
+            if not isinstance(error, JobBudgetExceeded | BudgetExceeded):
+                shutil.rmtree(folder, ignore_errors=True)
         else:
             append_event(store, job.id, "The job has successfully completed")
             store.jobs.complete(job.id, done.to_json(), term=term)
