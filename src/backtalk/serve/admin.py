@@ -108,6 +108,7 @@ def _purge(services: Services, caller: Caller, project: str, user: str) -> dict[
         for policy in list_policies(store)
         if result.first is not None
         and policy.lineage.snapshot is not None
+        and policy.lineage.snapshot.project == project
         and policy.lineage.snapshot.last >= result.first
     ]
     store.audit_log.append(
