@@ -56,6 +56,15 @@ def name_policy(store: Store, name: str, policy: Policy) -> None:
     """Give a saved policy a further name.
 
     A recipe that is saved again keeps its first name; by further names it is found too.
+
+    Parameters
+    ----------
+    store : Store
+        Store of the project.
+    name : str
+        Further name, which no other policy has.
+    policy : Policy
+        Policy that is saved in the project.
     """
     store.documents.put(_NAME, name, json.dumps({"policy": policy.id}))
 

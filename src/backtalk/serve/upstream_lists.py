@@ -15,6 +15,9 @@ from backtalk.serve.gateway.completion_request import upstream_request
 from backtalk.serve.gateway.policy_names import model_names, refuse_policy_names
 from backtalk.serve.services import Services
 
+_UPSTREAM_LIMIT = 100
+"""Number of objects of the upstream in a list."""
+
 
 async def forward(request: Request, raw_body: bytes) -> Response:
     """Forward a request about an object of the upstream, and return the response unchanged.
@@ -41,14 +44,14 @@ async def forward(request: Request, raw_body: bytes) -> Response:
 
 
 async def with_upstream(request: Request, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return objects of the gateway, followed by those of the upstream.
+    """Return objects of the gateway, followed by the latest ones of the upstream.
 
     An upstream without such a list, or one that fails, adds none.
 
     Parameters
     ----------
     request : Request
-        Request for a list, which the upstream gets too.
+        Request for a list. The upstream is asked for its first page.
     items : list of dict
         Objects of the gateway.
     """
@@ -57,6 +60,7 @@ async def with_upstream(request: Request, items: list[dict[str, Any]]) -> list[d
         return items
     path = request.scope["path"].removeprefix("/v1")
     upstream = upstream_request(services, request, path, b"")
+    upstream = replace(upstream, path=f"{path}?limit={_UPSTREAM_LIMIT}")
     try:
         sent = await services.upstreams.send(upstream, services.upstreams.configured[:1])
         response = json.loads(await proxy.read_body(sent))

@@ -4,7 +4,8 @@ import csv
 import io
 import itertools
 import os
-import signal
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -16,8 +17,8 @@ from backtalk.feedback import Annotator, Interaction, Label
 from backtalk.models.spec import EndpointSpec, NamedSpec
 from backtalk.policy import Policy, read_policy, save_policy
 from backtalk.serve.fine_tuning.metrics import read_history
+from backtalk.serve.settings import SETTINGS_VARIABLE
 from backtalk.store import Store
-from tests.serve.conftest import running_gateway
 from tests.serve.fine_tuning.jobs import (
     REQUEST,
     Client,
@@ -303,20 +304,23 @@ def test_a_running_job_is_cancelled(served):
         assert not (store.artifacts.root.with_suffix(".runs") / job.id).exists()
 
 
-def test_a_killed_process_is_replaced_and_the_job_continues(served, uninterrupted):
+def test_the_job_of_a_killed_process_continues_to_the_same_weights(served, uninterrupted):
     running, client = served
     job = client.fine_tune(ROWS, method=LONG, seed=1)
-    own = {"train": True, "options": {"checkpoint_every_seconds": 0.01}}
-    settings = running.settings.model_copy(
-        update={"fine_tuning": type(running.settings.fine_tuning)(**own)}
+    own = type(running.settings.fine_tuning)(options={"checkpoint_every_seconds": 0.01})
+    settings = running.settings.model_copy(update={"fine_tuning": own})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "backtalk.serve.fine_tuning"],
+        stdin=subprocess.PIPE,
+        env={**os.environ, SETTINGS_VARIABLE: settings.to_json()},
     )
-    with running_gateway(settings) as second:
-        supervisor = second.app.state.services.fine_tuning._supervisor
-        wait_for_step(client, job.id, 3)
-        first = supervisor._process
-        os.kill(first.pid, signal.SIGKILL)
-        job = client.wait(job.id, "queued", "running")
-        assert supervisor._process is not first
+    wait_for_step(client, job.id, 3)
+    process.kill()
+    process.communicate()
+    killed_at = client.steps(job.id)[-1]
+    assert killed_at < 30
+    work(running)
+    job = client.wait(job.id)
     assert job.status == "succeeded", job.error
     assert client.steps(job.id) == list(range(1, 31))
     assert "Fine-tuning job resumed" in client.messages(job.id)

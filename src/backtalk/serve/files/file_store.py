@@ -182,13 +182,13 @@ class FileStore:
 
     def list(self, project: str | None = None) -> list[StoredFile]:
         """Return the files of a project, or of all projects, the oldest first."""
-        found = [
+        files = [
             file
             for folder in self._projects(project)
             for path in folder.glob(f"{_PREFIX}*")
             if (file := _read(path)) is not None and not self._is_expired(file)
         ]
-        return sorted(found, key=lambda file: (file.created_at, file.id))
+        return sorted(files, key=lambda file: (file.created_at, file.id))
 
     def content(self, file: StoredFile) -> Path:
         """Return the path of a file's content.

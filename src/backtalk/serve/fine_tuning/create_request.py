@@ -164,9 +164,9 @@ def _checked_selection(selection: dict[str, Any]) -> dict[str, Any]:
 def _hyperparameters(values: dict[str, Any], known: set[str], path: str) -> Hyperparameters:
     for name in values.keys() - known:
         _refuse(f"There is no hyperparameter {name!r}; known: {', '.join(sorted(known))}", path)
-    given = {name: value for name, value in values.items() if value is not None}
+    values = {name: value for name, value in values.items() if value is not None}
     try:
-        return Hyperparameters.model_validate(given, strict=True)
+        return Hyperparameters.model_validate(values, strict=True)
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
         raise APIError(

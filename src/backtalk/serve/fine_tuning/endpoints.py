@@ -81,16 +81,16 @@ async def list_jobs(request: Request) -> Response:
     project = None if header is None else caller.in_project(header, header)
     query = request.query_params
     limit = read_limit(query, default=_DEFAULT_LIMIT, largest=_MAX_LIMIT)
-    found = await _in_thread(lambda: services.fine_tuning.jobs.list(caller, project))
-    items = [to_openai(item.job, item.store.project) for item in found]
-    wanted = {
+    jobs = await _in_thread(lambda: services.fine_tuning.jobs.list(caller, project))
+    items = [to_openai(item.job, item.store.project) for item in jobs]
+    metadata = {
         name[len("metadata[") : -1]: value
         for name, value in query.items()
         if name.startswith("metadata[") and name.endswith("]")
     }
     if query.get("metadata") == "null":
         items = [item for item in items if not item["metadata"]]
-    items = [item for item in items if wanted.items() <= (item["metadata"] or {}).items()]
+    items = [item for item in items if metadata.items() <= (item["metadata"] or {}).items()]
     items = await with_upstream(request, items)
     return JSONResponse(page(items, after=query.get("after"), limit=limit))
 

@@ -135,12 +135,12 @@ class FineTuningJobs:
         project : str or None
             Project of the jobs; ``None`` for all that the caller may use.
         """
-        found = [
+        jobs = [
             ProjectJob(store, job)
             for store in self._stores(project or caller.project)
             for job in store.jobs.list(kind=KIND)
         ]
-        return sorted(found, key=lambda item: item.job.created, reverse=True)
+        return sorted(jobs, key=lambda item: item.job.created, reverse=True)
 
     def pause(self, id: str, caller: Caller) -> ProjectJob:  # noqa: A002
         """Pause a job that waits or runs. Its training continues where it stopped."""
