@@ -154,6 +154,8 @@ class Completion(Record):
     top-p; ``None`` if it was not reported."""
     message: Message | None = None
     """Complete message, if it is more than text: tool calls."""
+    reasoning: OptionalField[str] = None
+    """Reasoning before the answer, apart from the text; ``None`` if the server reports none."""
     tokens: OptionalField[tuple[TokenAlternatives, ...]] = None
     """Tokens with their alternatives, if the request has the option ``top_logprobs``, and the
     endpoint reports them."""

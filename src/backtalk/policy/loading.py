@@ -218,6 +218,7 @@ def as_response(
         id="0",
         text=answer.text,
         messages=() if answer.message is None else (answer.message,),
+        reasoning=answer.reasoning,
         model=answer.model,
         policy=policy,
         sample=decoded.chosen,

@@ -21,7 +21,8 @@ from backtalk.models.endpoint.dialect import (
 )
 from backtalk.models.endpoint.errors import EndpointInfo, translate_error
 from backtalk.models.endpoint.offline import check_online
-from backtalk.models.endpoint.response import MALFORMED, chunk_text, parse_completion
+from backtalk.models.endpoint.response import MALFORMED, as_dict, parse_completion
+from backtalk.models.endpoint.stream_assembler import StreamAssembler, delta_text
 from backtalk.models.errors import BadRequest, InvalidResponse, UnlimitedAnswer
 from backtalk.models.options import LimitField
 from backtalk.models.protocol import Completion, Request, Usage
@@ -188,26 +189,27 @@ class Endpoint:
                 raise translate_error(error, self._info()) from None
             except ValueError as error:
                 raise self._invalid_response(str(error)) from None
-        return [self._completion(request, response, time.monotonic() - started)]
+            seconds = time.monotonic() - started
+        return [self._completion(request, response, seconds)]
 
     async def stream(self, request: Request) -> AsyncIterator[str | Completion]:
         """Yield the text in pieces, and finally the complete completion."""
         import openai  # noqa: PLC0415 - takes half a second to load
-        from openai.lib.streaming.chat import ChatCompletionStreamState  # noqa: PLC0415 - likewise
 
         self._check_options(request)
         check_online(self.base_url)
         pooled = await self._clients.get()
         async with pooled.semaphore:
             started = time.monotonic()
-            state = ChatCompletionStreamState()
+            assembler = StreamAssembler()
             try:
                 async with await self._create(pooled, request, stream=True) as chunks:
                     async for chunk in chunks:
-                        state.handle_chunk(chunk)
-                        if piece := chunk_text(chunk):
+                        fields = as_dict(chunk)
+                        assembler.feed(fields)
+                        if piece := delta_text(fields):
                             yield piece
-                response = state.current_completion_snapshot
+                response = assembler.completion()
             except openai.OpenAIError as error:
                 raise translate_error(error, self._info()) from None
             except MALFORMED as error:
@@ -316,7 +318,10 @@ class Endpoint:
         }
         return {
             "model": self.name,
-            "messages": [message.to_dict() for message in request.messages],
+            "messages": [
+                message.model_dump(mode="json", exclude={"reasoning"})
+                for message in request.messages
+            ],
             **{name: value for name, value in optional.items() if value is not None},
         }
 
@@ -327,7 +332,7 @@ class Endpoint:
 
     def _completion(self, request: Request, response: Any, seconds: float) -> Completion:
         try:
-            completion, usage = parse_completion(response, model=self.name)
+            completion, usage = parse_completion(response, request, model=self.name)
         except MALFORMED as error:
             raise self._invalid_response(str(error)) from None
         if usage is None:

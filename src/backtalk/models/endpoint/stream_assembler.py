@@ -72,6 +72,13 @@ class StreamAssembler:
         return completion
 
 
+def delta_text(chunk: Any) -> str:
+    """Return the text that a chunk adds to the first choice."""
+    choices = _dicts(chunk.get("choices")) if isinstance(chunk, dict) else []
+    delta = choices[0].get("delta") if choices else None
+    return content_text(delta.get("content")) if isinstance(delta, dict) else ""
+
+
 class _Choice:
     """Choice in progress. Its texts are joined at the end, as each addition would copy them."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import threading
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,9 @@ _PLAIN_TEMPLATE = (
     "{% if message.role == 'assistant' %}{{ eos_token }}{% endif %}"
     "{% endfor %}"
 )
+
+_SANITIZE = "sanitize_control_tokens"
+"""Parameter of transformers since 5.20 that encodes control tokens in messages as text."""
 
 _RECENT_PROMPTS = 1024
 """Number of prompts whose tokens are stored, as several samples of a prompt are often drawn."""
@@ -74,6 +78,7 @@ class ChatTemplate:
                 f"The model {name!r} has no end-of-sequence token",
                 "Set eos_token of its tokenizer, so that the end of an answer can be recognised",
             )
+        _check_sanitizing(tokenizer, name)
         self._tokenizer = tokenizer
         self._name = name
         self._lock = threading.Lock()
@@ -93,12 +98,15 @@ class ChatTemplate:
         return settings + template
 
     def prompt_tokens(self, messages: Sequence[Message], *, tools: JsonValue = None) -> list[int]:
-        """Return the tokens of a prompt, with those that open the answer."""
+        """Return the tokens of a prompt, with those that open the answer.
+
+        If the last message is the assistant's, the answer continues it.
+        """
         key = json.dumps([[_as_dict(message) for message in messages], tools])
         with self._lock:
             tokens = self._recent.get(key)
         if tokens is None:
-            tokens = tuple(self._render(messages, tools=tools, add_generation_prompt=True))
+            tokens = tuple(self._render(messages, tools=tools, opens_answer=True))
             with self._lock:
                 self._recent[key] = tokens
                 if len(self._recent) > _RECENT_PROMPTS:
@@ -111,7 +119,7 @@ class ChatTemplate:
         """Return the tokens of a prompt and of its completion, with the end-of-sequence token.
 
         The completion's tokens are those that the template renders, with any white space that the
-        template adds or strips.
+        template adds or strips. A completion of a message that the assistant began continues it.
 
         Raises
         ------
@@ -120,7 +128,11 @@ class ChatTemplate:
             or does not end it.
         """
         prompt = self.prompt_tokens(messages)
-        conversation = self._render([*messages, Message.assistant(completion)])
+        if is_begun(messages):
+            whole = Message.assistant(messages[-1].text + completion)
+            conversation = self._render([*messages[:-1], whole])
+        else:
+            conversation = self._render([*messages, Message.assistant(completion)])
         if conversation[: len(prompt)] != prompt:
             raise TemplateError(
                 f"The chat template of {self._name!r} writes a prompt differently once it is "
@@ -158,15 +170,17 @@ class ChatTemplate:
         messages: Sequence[Message],
         *,
         tools: JsonValue = None,
-        add_generation_prompt: bool = False,
+        opens_answer: bool = False,
     ) -> list[int]:
+        continues = opens_answer and is_begun(messages)
         with self._lock:
             try:
                 tokens: list[int] = self._tokenizer.apply_chat_template(
                     [_as_dict(message) for message in messages],
                     tools=tools,
                     chat_template=self._template,
-                    add_generation_prompt=add_generation_prompt,
+                    add_generation_prompt=opens_answer and not continues,
+                    continue_final_message=continues,
                     sanitize_control_tokens=True,
                     return_dict=False,
                     **self._options,
@@ -176,7 +190,40 @@ class ChatTemplate:
                     f"The chat template of {self._name!r} refuses the messages: {error}",
                     "Change the roles or their order, or give another chat_template",
                 ) from None
+            except ValueError as error:
+                if not continues:
+                    raise
+                raise BadRequest(
+                    f"The chat template of {self._name!r} cannot continue a message that the "
+                    f"assistant began: {str(error).splitlines()[0]}",
+                    "End the messages with the user's, or give another chat_template",
+                ) from None
         return tokens
+
+
+def is_begun(messages: Sequence[Message]) -> bool:
+    """Return true if the last message is an answer that the assistant began and can continue."""
+    last = messages[-1]
+    return last.role == "assistant" and not last.tool_calls and bool(last.text.strip())
+
+
+def _check_sanitizing(tokenizer: Any, name: str) -> None:
+    """Check that the tokenizer can encode control tokens in messages as text.
+
+    Earlier versions of transformers take the parameter as a variable of the template and ignore it.
+
+    Raises
+    ------
+    TemplateError
+        If it cannot.
+    """
+    parameters = inspect.signature(tokenizer.apply_chat_template).parameters
+    if _SANITIZE not in parameters:
+        raise TemplateError(
+            f"The tokenizer of {name!r}, {type(tokenizer).__name__}, would take control tokens in "
+            "a user's text for the end of the message",
+            "Install 'transformers>=5.20'",
+        )
 
 
 def _jinja_literal(value: JsonValue) -> str:
@@ -204,7 +251,7 @@ def _plain_template(tokenizer: Any) -> str:
 
 def _as_dict(message: Message) -> dict[str, Any]:
     """Return a message as templates expect it: content as text, tool arguments as objects."""
-    fields = message.to_dict()
+    fields = message.model_dump(mode="json", exclude={"reasoning"})
     if isinstance(message.content, tuple):
         for part in message.content:
             if "text" not in part:

@@ -36,6 +36,8 @@ class LocalModel:
     not on the rest of the batch, up to rounding in the model's arithmetic. In float32 this is exact
     in practice. Half-precision formats may round a close call differently.
 
+    If the last message of a prompt is the assistant's, the completion continues it.
+
     A prompt that does not fit into the context window is an error. If a prompt leaves less room
     than ``max_tokens``, the completion ends when the window is full, with ``finish_reason``
     "length". Nothing is truncated silently.
