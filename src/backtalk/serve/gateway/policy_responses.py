@@ -172,6 +172,8 @@ def _choice(
         if candidate.message is not None and candidate.message.tool_calls:
             message["content"] = candidate.text or None
             message["tool_calls"] = list(candidate.message.tool_calls)
+        if candidate.reasoning:
+            message["reasoning_content"] = candidate.reasoning
         content = {"message": message}
     return {"index": index, **content, "finish_reason": candidate.finish_reason, "logprobs": None}
 
