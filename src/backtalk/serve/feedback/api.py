@@ -17,7 +17,9 @@ from backtalk.serve.auth import Caller
 from backtalk.serve.durability.write_ahead_log import WriteAheadLogFull
 from backtalk.serve.durability.writer import Acknowledgement
 from backtalk.serve.errors import APIError
+from backtalk.serve.feedback.interaction_ids import is_placeholder, is_provider_id, is_stored
 from backtalk.serve.feedback.schema import read_row, row_schema
+from backtalk.serve.gateway.completion_request import INTERACTION_HEADER
 from backtalk.serve.interaction_log import project_from_id
 from backtalk.serve.services import PROJECT_HEADER, Services
 from backtalk.store.stream_writer import WriteResult
@@ -64,6 +66,7 @@ async def post_feedback(request: Request) -> Response:
         _read_row(row, index, request, caller, id_=_row_id(key, index, is_single=is_single))
         for index, row in enumerate(rows)
     ]
+    await _reject_unknown_ids(services, results)
     await _store(services, [result for result in results if result.item is not None])
     if is_single:
         return _single_response(results[0])
@@ -113,6 +116,29 @@ def _read_row(
         return RowResult(index, item, services.project(request, caller, project))
     except RecordError as error:
         return RowResult(index, reason=str(error).removeprefix("feedback is not valid: "))
+
+
+async def _reject_unknown_ids(services: Services, rows: Sequence[RowResult]) -> None:
+    """Reject feedback whose interaction cannot arrive any more, instead of keeping it pending."""
+    for row in rows:
+        id_ = None if row.item is None else row.item.interaction
+        if id_ is None:
+            continue
+        if is_placeholder(id_):
+            row.reason = (
+                f"interaction: {id_!r} is not an id. Send the id of the completion, which the "
+                f"header {INTERACTION_HEADER} contains too"
+            )
+        elif is_provider_id(id_) and not await asyncio.to_thread(
+            is_stored, services, row.project, id_
+        ):
+            row.reason = (
+                f"interaction: there is no interaction {id_!r}. Send the id that the gateway gave "
+                f"the completion; the header {INTERACTION_HEADER} contains it"
+            )
+        else:
+            continue
+        row.item = None
 
 
 def _project_of_interaction(caller: Caller, item: AnyFeedback) -> str | None:
