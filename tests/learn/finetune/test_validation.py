@@ -14,7 +14,7 @@ from backtalk.learn.finetune.logprobs import LogProbModel
 from backtalk.learn.finetune.reference_logprobs import ReferenceLogProbs
 from backtalk.learn.finetune.trainer import Trainer, autocast_factory
 from backtalk.learn.finetune.validation import Validation
-from backtalk.models import LocalSpec
+from backtalk.models import LocalSpec, NamedSpec
 from backtalk.policy import load_policy
 from backtalk.run import Run
 from backtalk.store import Store
@@ -156,9 +156,16 @@ class Monitor:
         self.models.append(save())
 
 
-def test_a_monitor_receives_each_step_with_its_weights(tmp_path):
+@pytest.mark.parametrize("base", ["local", "named"])
+@pytest.mark.parametrize("adapter", ["none", "lora"])
+def test_a_monitor_receives_each_step_with_its_weights(tmp_path, base, adapter):
     ada = Annotator.human("ada")
-    plain = Policy(model=LocalSpec(model=tiny.save(tmp_path / "llama")))
+    spec = (
+        LocalSpec(model=tiny.save(tmp_path / "llama"))
+        if base == "local"
+        else NamedSpec(name="small")
+    )
+    plain = Policy(model=spec)
     with Store(tmp_path / "feedback.db") as store:
         for i in range(10):
             interaction = Interaction.of(f"Is shop {i} open?", "No.")
@@ -170,16 +177,17 @@ def test_a_monitor_receives_each_step_with_its_weights(tmp_path):
         training.validation = TrainingSet(store, split="all")
         monitor = Monitor()
         with Run(monitor=monitor) as run:
-            options = {"batch_size": 5, "epochs": 2, "learning_rate": 1e-2}
+            rate = 1e-2 if base == "local" else 1e-4
+            options = {"batch_size": 5, "epochs": 2, "learning_rate": rate, "adapter": adapter}
             learned = asyncio.run(get_method("sft").learn(plain, training, run, **options))
         (sizes,) = monitor.sizes
         assert (sizes["steps"], sizes["epoch_ends"]) == (4, [2, 4])
         assert sizes["tokens"] == sum(metrics["num_tokens"] for _, metrics in monitor.steps)
         assert [step for step, _ in monitor.steps] == [1, 2, 3, 4]
         assert monitor.models[-1] == learned.model
-        assert len({spec.artifact for spec in monitor.models}) == 4
+        assert len({(spec.artifact, spec.adapters) for spec in monitor.models}) == 4
         losses = [metrics["eval_loss"] for _, metrics in monitor.steps if "eval_loss" in metrics]
-        assert losses == sorted(losses, reverse=True)
+        assert len(losses) == 2
         question = (plain.messages("Is shop 1 open?"), "Yes, at nine.")
         before, after = (
             asyncio.run(load_policy(policy, store.artifacts).model.score([question]))[0].sum()

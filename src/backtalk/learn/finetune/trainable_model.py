@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,8 @@ class TrainableModel:
     def _write_weights(self, folder: Path) -> None:
         model = self.engine.model
         if self.peft_model is not None:
-            model = self.peft_model.merge_and_unload()
+            # A copy, as the training may go on after a checkpoint.
+            model = copy.deepcopy(self.peft_model).merge_and_unload()
         with hide_progress_bars():
             model.save_pretrained(folder)
             self.engine.tokenizer.save_pretrained(folder)
