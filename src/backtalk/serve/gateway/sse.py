@@ -11,6 +11,7 @@ from typing import Any
 
 DONE = b"data: [DONE]\n\n"
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+$")
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 """Beginnings of the lines of a stream of events."""
@@ -69,7 +70,7 @@ def is_event_stream(start: bytes) -> bool | None:
     >>> is_event_stream(b"data: {"), is_event_stream(b'{"id": 1}'), is_event_stream(b" da")
     (True, False, None)
     """
-    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    text = start.removeprefix(_BYTE_ORDER_MARK).lstrip()
     if text.startswith(_FIELDS):
         return True
     return None if any(field.startswith(text) for field in _FIELDS) else False
@@ -84,6 +85,9 @@ def split_data(event: bytes) -> tuple[bytes, bytes, bytes]:
     >>> split_data(b"event: x\ndata: 1\n\n")
     (b'event: x\ndata: ', b'1', b'\n\n')
     """
+    if event.startswith(_BYTE_ORDER_MARK):
+        before, data, after = split_data(event.removeprefix(_BYTE_ORDER_MARK))
+        return _BYTE_ORDER_MARK + before, data, after
     end = len(event.rstrip(b"\r\n"))
     if event.startswith(b"data:") and not (b"\n" in event[:end] or b"\r" in event[:end]):
         start = len(event) - len(event[5:].lstrip(b" "))
