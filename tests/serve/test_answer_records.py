@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from backtalk.serve.backends.policy_requests import sample_seed
+from backtalk.store.search import SearchQuery, search
 from tests.serve.upstream import ScriptedReply, reply_of
 
 EVENT_STREAM = {"content-type": "text/event-stream"}
@@ -214,3 +216,43 @@ def test_metadata_of_the_caller_with_the_gateways_name_is_kept(ask) -> None:
     assert interaction.metadata["team"] == "mail"
     assert interaction.metadata["gateway"]["request"]["metadata"] == {"gateway": "eu-1"}
     assert interaction.metadata["gateway"]["endpoint"] == "/v1/chat/completions"
+
+
+@pytest.mark.parametrize(
+    ("method", "suffix"), [("GET", ""), ("DELETE", ""), ("POST", ""), ("GET", "/messages")]
+)
+def test_a_completion_that_the_upstream_stored_is_reached_by_the_interaction(
+    gateway, upstream, ask, method, suffix
+) -> None:
+    _, interaction = ask(whole({"content": "Hi"}, id="gen-1"), store=True)
+    stored = {"id": "gen-1", "choices": [], "object": "chat.completion"}
+    upstream.next.append(ScriptedReply(200, json.dumps(stored).encode()))
+    body = {"json": {"metadata": {"a": "b"}}} if method == "POST" else {}
+    path = f"/v1/chat/completions/{interaction.id}{suffix}"
+    again = gateway.http.request(method, path, **body)
+    assert upstream.paths[-1] == f"/v1/chat/completions/gen-1{suffix}"
+    assert upstream.bodies[-1] == body.get("json", {})
+    assert again.json()["id"] == ("gen-1" if suffix else interaction.id)
+
+
+def test_an_id_that_is_not_an_interactions_reaches_the_upstream_unchanged(gateway, upstream):
+    for id_ in ("chatcmpl-up", 32 * "0"):
+        gateway.http.get(f"/v1/chat/completions/{id_}")
+        assert upstream.paths[-1] == f"/v1/chat/completions/{id_}"
+    upstream.next.append(ScriptedReply(404))
+    assert gateway.http.get("/v1/chat/completions/unknown").status_code == 404
+
+
+def test_an_interaction_is_found_by_the_upstreams_id_and_by_its_reasoning(gateway, ask) -> None:
+    _, interaction = ask(whole({"content": "42", "reasoning": "Six times seven"}, id="gen-17"))
+    with gateway.store as store:
+        for text, hits in (("gen-17", 1), ("gen-1", 0), ("six TIMES", 1), ("seventeen", 0)):
+            page = search(store, SearchQuery(text=text))
+            assert [hit.interaction.id for hit in page.hits] == [interaction.id] * hits
+
+
+def test_samples_of_successive_seeds_differ() -> None:
+    seeds = [sample_seed(seed, index) for seed in (42, 43) for index in range(4)]
+    assert len(set(seeds)) == 8
+    assert (seeds[0], seeds[4]) == (42, 43)
+    assert all(0 <= seed < 2**31 for seed in seeds)

@@ -33,6 +33,7 @@ from backtalk.serve.gateway.completion_request import (
 )
 from backtalk.serve.gateway.messages import endpoints as messages
 from backtalk.serve.gateway.responses import endpoints as responses
+from backtalk.serve.gateway.stored_completions import stored_completion
 from backtalk.serve.observability.exporter import make_tracing
 from backtalk.serve.observability.logs import ACCESS
 from backtalk.serve.openapi import openapi_document
@@ -183,6 +184,14 @@ def _add_routes(app: FastAPI) -> None:
     app.add_api_route(
         "/v1/responses/{id}", responses.delete_response, methods=["DELETE"], response_model=None
     )
+    for path in ("/v1/chat/completions/{id}", "/v1/chat/completions/{id}/messages"):
+        app.add_api_route(
+            path,
+            stored_completion,
+            methods=["GET", "POST", "DELETE"],
+            response_model=None,
+            include_in_schema=False,
+        )
     app.add_api_route(
         "/v1/{path:path}",
         gateway.other,

@@ -57,10 +57,17 @@ class SearchQuery:
     """If true, only deleted interactions. If false, only those that are not deleted."""
 
     def matches_text(self, interaction: Interaction) -> bool:
-        """Return true if the text occurs in an interaction."""
+        """Return true if the text occurs in an interaction.
+
+        It may be in the prompt, in a response or its reasoning, or be the upstream's own id.
+        """
         needle = self.text.casefold()
         texts = [message.text for message in interaction.prompt]
-        texts += [response.text for response in interaction.responses]
+        for response in interaction.responses:
+            texts += (response.text, response.reasoning or "")
+        gateway = interaction.metadata.get("gateway")
+        if isinstance(gateway, dict) and gateway.get("upstream_id") == self.text:
+            return True
         return any(needle in text.casefold() for text in texts)
 
 

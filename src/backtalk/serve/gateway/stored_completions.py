@@ -1,0 +1,90 @@
+"""Completions that an upstream stored: the id of the interaction stands for the upstream's own."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from backtalk.errors import NotFound
+from backtalk.feedback import Interaction
+from backtalk.serve.auth import Caller
+from backtalk.serve.gateway.completion_request import CHAT, upstream_request
+from backtalk.serve.gateway.endpoints import other
+from backtalk.serve.gateway.proxy import read_body, relay
+from backtalk.serve.gateway.sse import replace_id
+from backtalk.serve.interaction_log import GATEWAY, project_from_id
+from backtalk.serve.services import Services
+from backtalk.serve.store_connection import UNAVAILABLE
+
+_OWN_ID = re.compile(r"(?:.+:)?[0-9a-f]{32}")
+_MAX_WAIT_SECONDS = 2.0
+"""Maximum delay until an interaction of this process is in the store."""
+_POLL_SECONDS = 0.02
+
+
+async def stored_completion(request: Request) -> Response:
+    """Retrieve, update or delete a completion that the upstream stored, or list its messages.
+
+    A request with another id is forwarded unchanged.
+    """
+    services: Services = request.app.state.services
+    caller = services.authorize(request, "answer")
+    id_ = request.path_params["id"]
+    interaction = await _find(services, request, caller, id_) if _OWN_ID.fullmatch(id_) else None
+    notes: Any = {} if interaction is None else interaction.metadata.get(GATEWAY, {})
+    upstream_id = notes.get("upstream_id")
+    if upstream_id is None:
+        return await other(request)
+    rest = "/messages" if request.scope["path"].rstrip("/").endswith("/messages") else ""
+    path = f"{CHAT.path}/{quote(upstream_id, safe='')}{rest}"
+    forwarded = upstream_request(services, request, path, await services.read_body(request))
+    forwarded = replace(forwarded, idempotent=request.method == "GET")
+    upstreams = [
+        upstream
+        for upstream in services.upstreams.configured
+        if upstream.name == notes.get("upstream")
+    ]
+    response = await services.upstreams.send(forwarded, upstreams or None)
+    if rest or response.status != 200:
+        return await relay(response)
+    return Response(_with_id(await read_body(response), id_), headers=response.headers)
+
+
+def _with_id(content: bytes, id_: str) -> bytes:
+    """Return the JSON of a completion with the id of the interaction."""
+    try:
+        return replace_id(content.decode("utf-8"), id_)[1].encode("utf-8")
+    except (ValueError, RecursionError):
+        return content
+
+
+async def _find(
+    services: Services, request: Request, caller: Caller, id_: str
+) -> Interaction | None:
+    """Return an interaction, once it is in the store; ``None`` if there is none."""
+    named = project_from_id(id_) if caller.project is None else None
+    project = services.project(request, caller, named)
+    deadline = time.monotonic() + _MAX_WAIT_SECONDS
+    while True:
+        is_written = services.writer.log.drained
+        interaction = await asyncio.to_thread(_read, services, project, id_)
+        if interaction is not None or is_written or time.monotonic() > deadline:
+            return interaction
+        services.writer.write_soon()
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def _read(services: Services, project: str, id_: str) -> Interaction | None:
+    try:
+        if project not in services.connection.store().projects():
+            return None
+        return services.connection.store(project).interaction(id_)
+    except (NotFound, *UNAVAILABLE):
+        return None
