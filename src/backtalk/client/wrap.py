@@ -48,13 +48,13 @@ def wrap(client: C, *, user: str | None = None, retries: int = 4) -> C:
 
     def with_feedback(answer: Any) -> Any:
         cls = type(answer)
-        if hasattr(answer, "choices"):
+        if hasattr(answer, "choices") or hasattr(answer, "output"):
             if cls not in classes:
                 classes[cls] = type(cls.__name__, (cls,), {"feedback": feedback})
             answer.__class__ = classes[cls]
         return answer
 
-    for resource in (wrapped.chat.completions, wrapped.completions):
+    for resource in (wrapped.chat.completions, wrapped.completions, wrapped.responses):
         for name in ("create", "parse"):
             if hasattr(resource, name):
                 method = getattr(resource, name)
