@@ -55,7 +55,7 @@ def answer_reasoning(message: Mapping[str, Any]) -> str:
     content = message.get("content")
     if not isinstance(content, list):
         return ""
-    return "".join(_reasoning_text(part) for part in content if _is_reasoning(part))
+    return "".join(_reasoning_text(part) for part in content if is_reasoning_part(part))
 
 
 def other_parts(message: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -67,12 +67,13 @@ def other_parts(message: Mapping[str, Any]) -> list[dict[str, Any]]:
         if isinstance(parts, list)
         for part in parts
         if isinstance(part, dict)
-        and not _is_reasoning(part)
+        and not is_reasoning_part(part)
         and (part.get("type") not in _TEXT_PARTS or not _part_text(part))
     ]
 
 
-def _is_reasoning(part: Any) -> bool:
+def is_reasoning_part(part: Any) -> bool:
+    """Return true if a part of a message's content holds reasoning."""
     return isinstance(part, dict) and part.get("type") in _REASONING_PARTS
 
 
@@ -80,7 +81,7 @@ def _part_text(part: Any) -> str:
     """Return the text of a part of the content; empty if it is reasoning or has none."""
     if isinstance(part, str):
         return part
-    if not isinstance(part, dict) or _is_reasoning(part):
+    if not isinstance(part, dict) or is_reasoning_part(part):
         return ""
     text = part.get("text") or part.get("refusal")
     return text if isinstance(text, str) else ""

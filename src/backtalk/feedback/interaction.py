@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
+from backtalk.feedback.chat_answer import is_reasoning_part
 from backtalk.feedback.record import (
     OMIT_EMPTY,
     Metadata,
@@ -56,12 +57,12 @@ class Message(Record):
 
     @property
     def text(self) -> str:
-        """The content as text, without parts of other types (images, audio)."""
+        """The content as text, without parts of other types (images, audio, reasoning)."""
         if self.content is None:
             return ""
         if isinstance(self.content, str):
             return self.content
-        texts = (part.get("text") for part in self.content)
+        texts = (part.get("text") for part in self.content if not is_reasoning_part(part))
         return "".join(text for text in texts if isinstance(text, str))
 
 

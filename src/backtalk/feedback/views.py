@@ -68,10 +68,16 @@ class View(Record):
     def _confidence(self) -> float | None:
         return self.weight if self.weight < 1 else None
 
-    def _interaction(self, *texts: str, messages: Sequence[Messages] = ()) -> Interaction:
-        turns = messages or ((),) * len(texts)
+    def _interaction(
+        self,
+        *texts: str,
+        messages: Sequence[Messages] = (),
+        reasoning: Sequence[str | None] = (),
+    ) -> Interaction:
+        turns, thoughts = messages or ((),) * len(texts), reasoning or (None,) * len(texts)
         responses = tuple(
-            Response(id=str(i), text=text, messages=turns[i]) for i, text in enumerate(texts)
+            Response(id=str(i), text=text, messages=turns[i], reasoning=thoughts[i])
+            for i, text in enumerate(texts)
         )
         return Interaction(id=self.interaction, prompt=self.prompt, responses=responses, time=None)
 
@@ -83,6 +89,8 @@ class Completion(View):
     messages: Messages = Field(default=(), exclude_if=OMIT_EMPTY)
     """All messages of the completion, if it is not one plain message: tool calls, several
     turns."""
+    reasoning: OptionalField[str] = None
+    """Reasoning before the completion, apart from its text; ``None`` if unknown."""
 
     @property
     def is_plain(self) -> bool:
@@ -90,7 +98,9 @@ class Completion(View):
         return is_plain(self.messages)
 
     def _one_response(self) -> Interaction:
-        return self._interaction(self.completion, messages=(self.messages,))
+        return self._interaction(
+            self.completion, messages=(self.messages,), reasoning=(self.reasoning,)
+        )
 
 
 class Pair(View):
@@ -102,6 +112,10 @@ class Pair(View):
     """All messages of the better response, if it is not one plain message."""
     rejected_messages: Messages = Field(default=(), exclude_if=OMIT_EMPTY)
     """All messages of the other response, if it is not one plain message."""
+    chosen_reasoning: OptionalField[str] = None
+    """Reasoning before the better response, apart from its text; ``None`` if unknown."""
+    rejected_reasoning: OptionalField[str] = None
+    """Reasoning before the other response, apart from its text; ``None`` if unknown."""
     tie: bool = False
     """If true, the responses are equally good, and ``chosen`` is either of the two."""
     probability: Annotated[float, Field(ge=0.5, le=1)] = 1.0
@@ -138,7 +152,8 @@ class Pair(View):
         order = 1 if a == "0" else -1
         texts = [self.chosen, self.rejected][::order]
         messages = [self.chosen_messages, self.rejected_messages][::order]
-        interaction = self._interaction(*texts, messages=messages)
+        reasoning = [self.chosen_reasoning, self.rejected_reasoning][::order]
+        interaction = self._interaction(*texts, messages=messages, reasoning=reasoning)
         if self.first is not None:
             interaction = interaction.model_copy(
                 update={"shown": ("0", "1"), "propensity": self.propensity}
@@ -162,8 +177,8 @@ class SFTExample(Completion):
     """Completion to imitate, for supervised fine-tuning."""
 
     def records(self) -> Case:
-        """Return a demonstration, or a good response if it has several messages."""
-        if self.messages:
+        """Return a demonstration, or a good response if it has several messages or reasoning."""
+        if self.messages or self.reasoning:
             label = LabelView(**dict(self), good=True)
             return label.records()
         interaction = self._interaction()

@@ -7,6 +7,12 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 from backtalk.errors import RecordError
+from backtalk.feedback.chat_answer import (
+    REASONING_FIELDS,
+    answer_reasoning,
+    content_text,
+    is_reasoning_part,
+)
 from backtalk.feedback.interaction import Message, Prompt, Role, as_prompt
 
 _ROLES = {**{role: role for role in get_args(Role)}, "function": "tool"}
@@ -29,6 +35,7 @@ _PARSED_FIELDS = {
     "weight",
     "from",
     "value",
+    *REASONING_FIELDS,
 }
 
 
@@ -76,10 +83,14 @@ def _parse_message(item: Any, path: str) -> Message:
         raise RecordError(f"{path}.tool_calls: expected a list")
     if item.get("function_call"):
         calls = [{"type": "function", "function": item["function_call"]}]
-    if content is None and not calls and role != "tool" and not item.get("refusal"):
+    has_other = item.get("refusal") or item.get("audio") or answer_reasoning(item)
+    if content is None and not calls and role != "tool" and not has_other:
         raise RecordError(
             f"{path}.content: missing", "Give the text of a message in the field content"
         )
+    reasoning = (answer_reasoning(item) or None) if role == "assistant" else None
+    if reasoning is not None:
+        content = _without_reasoning(content)
     return Message.model_validate(
         {
             "role": role,
@@ -87,8 +98,23 @@ def _parse_message(item: Any, path: str) -> Message:
             "name": item.get("name") or None,
             "tool_calls": tuple(calls),
             "tool_call_id": item.get("tool_call_id") or None,
+            "reasoning": reasoning,
         }
     )
+
+
+def _without_reasoning(content: Any) -> Any:
+    """Return the content of a message without its reasoning, which has a field of its own.
+
+    Signed or encrypted reasoning stays: without it, the message cannot be sent again.
+    """
+    if not isinstance(content, list) or any(
+        is_reasoning_part(part) and (part.get("signature") or part.get("data")) for part in content
+    ):
+        return content
+    parts = [part for part in content if not is_reasoning_part(part)]
+    is_text = all(isinstance(part, dict) and part.get("type") == "text" for part in parts)
+    return content_text(parts) if is_text else parts
 
 
 def _from_sharegpt(item: dict[str, Any], path: str) -> dict[str, Any]:
@@ -129,6 +155,7 @@ def same_message(a: Message, b: Message) -> bool:
     """
     if a == b:
         return True
+    # Reasoning is not what is said.
     same = (a.role, a.tool_calls, a.tool_call_id) == (b.role, b.tool_calls, b.tool_call_id)
     return same and _content(a) == _content(b)
 

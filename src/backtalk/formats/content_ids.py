@@ -169,6 +169,9 @@ def response_from_messages(id: str, messages: Prompt, **fields: Any) -> Response
         Other fields of the response.
     """
     first = messages[0]
+    thoughts = [message.reasoning for message in messages if message.reasoning]
+    if thoughts:
+        fields["reasoning"] = "\n\n".join(thoughts)
     if len(messages) == 1 and first.role == "assistant":
         plain = isinstance(first.content, str) and not (first.tool_calls or first.name)
         return Response(id=id, text=first.text, messages=() if plain else messages, **fields)

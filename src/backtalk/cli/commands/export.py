@@ -48,6 +48,14 @@ def export_command(
             "out the fifth that is held out for evaluation; otherwise `all`."
         ),
     ] = None,
+    reasoning: Annotated[
+        bool,
+        typer.Option(
+            "--reasoning",
+            help="Export what models thought before their answers, as `reasoning_content` of "
+            "messages, in the layouts of TRL.",
+        ),
+    ] = False,
     store: StoreOption = STORE,
     project: ProjectOption = PROJECT,
     json: JsonOption = False,
@@ -96,6 +104,7 @@ def export_command(
                 aspect=aspect,
                 split=split or safe,
                 system_feedback=system_feedback,
+                reasoning=reasoning,
             )
             counts = asdict(done)
             text = f"{done.rows:,} rows"

@@ -107,6 +107,8 @@ def _pairs(judged: Sequence[_JudgedResponse], aspect: str) -> Iterator[Pair]:
             rejected=worse.response.text,
             chosen_messages=better.response.messages,
             rejected_messages=worse.response.messages,
+            chosen_reasoning=better.response.reasoning,
+            rejected_reasoning=worse.response.reasoning,
             aspect=aspect,
             strength=None if isinstance(better.items[0], Label) else min(abs(gap), 1.0),
             **provenance(better.case, *better.items, *worse.items),

@@ -28,6 +28,8 @@ def _pair(case: Case, chosen: str, rejected: str, *items: BaseFeedback, **fields
         rejected=worse.text,
         chosen_messages=better.messages,
         rejected_messages=worse.messages,
+        chosen_reasoning=better.reasoning,
+        rejected_reasoning=worse.reasoning,
         **provenance(case, *items),
         **{**_display_fields(case, chosen, rejected), **fields},
     )
@@ -165,6 +167,7 @@ def edit_pairs(case: Case) -> list[Pair]:
                 chosen=edit.text,
                 rejected=original.text,
                 rejected_messages=original.messages,
+                rejected_reasoning=original.reasoning,
                 **provenance(case, edit),
             )
         )

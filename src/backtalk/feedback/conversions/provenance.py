@@ -20,7 +20,11 @@ JudgementT = TypeVar("JudgementT", Rating, Label, Outcome)
 def completion(case: Case, response: str) -> dict[str, Any]:
     """Return the fields of a view that hold a response."""
     answer = case.interaction.response(response)
-    return {"completion": answer.text, "messages": answer.messages}
+    return {
+        "completion": answer.text,
+        "messages": answer.messages,
+        "reasoning": answer.reasoning,
+    }
 
 
 def provenance(case: Case, *items: BaseFeedback) -> dict[str, Any]:

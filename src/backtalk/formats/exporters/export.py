@@ -17,6 +17,7 @@ from backtalk.feedback.kinds import AnyFeedback
 from backtalk.feedback.split import split_for
 from backtalk.formats.exporters.files import open_writer
 from backtalk.formats.exporters.format import Dropped, ExportFormat, get_export_format
+from backtalk.formats.exporters.reasoning import REASONING_LEFT_OUT, move_reasoning
 
 ExportSplit = Literal["train", "held-out", "all"]
 """Prompts that are written."""
@@ -71,6 +72,7 @@ def export(
     aspect: str = OVERALL,
     split: ExportSplit = "all",
     system_feedback: Iterable[AnyFeedback] = (),
+    reasoning: bool = False,
 ) -> ExportResult:
     """Write feedback to a file, in constant memory.
 
@@ -90,6 +92,10 @@ def export(
         Prompts to write. One fifth of all prompts is held out from learning, for evaluation.
     system_feedback : iterable of feedback, default ()
         Feedback that is not about an interaction; only Backtalk's own layout can hold it.
+    reasoning : bool, default False
+        If true, write reasoning of the assistant as ``reasoning_content`` of its messages, for
+        trainers whose chat template reads it. By default it is left out and counted. Backtalk's own
+        layout holds it, whatever is asked for.
 
     Raises
     ------
@@ -114,6 +120,10 @@ def export(
             dropped_here: Dropped = Counter()
             count = 0
             for row in layout.rows(case, dropped_here):
+                if layout.view is not None:
+                    left_out = move_reasoning(row, include=reasoning and layout.holds_reasoning)
+                    if left_out:
+                        dropped_here[REASONING_LEFT_OUT] += left_out
                 problem = file.write(row)
                 if problem is None:
                     count += 1

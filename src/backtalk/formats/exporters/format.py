@@ -32,6 +32,8 @@ class ExportFormat:
     """Function from a case to its rows. It counts what the layout cannot represent."""
     columns: dict[str, str]
     """Columns of a Parquet file with their types: text, flag, messages, texts, flags."""
+    holds_reasoning: bool = True
+    """If false, its messages may have no field for reasoning."""
 
 
 EXPORTS: Registry[ExportFormat] = Registry(
@@ -43,7 +45,13 @@ EXPORTS: Registry[ExportFormat] = Registry(
 
 
 def export_format(
-    name: str, *, title: str, source: str, view: type[View] | None, columns: dict[str, str]
+    name: str,
+    *,
+    title: str,
+    source: str,
+    view: type[View] | None,
+    columns: dict[str, str],
+    holds_reasoning: bool = True,
 ) -> Callable[[MakeRows], MakeRows]:
     """Register the decorated function as the one that makes the rows of a format.
 
@@ -55,12 +63,13 @@ def export_format(
         Description in a few words.
     source : str
         Address of the page that describes the layout.
-    view, columns
+    view, columns, holds_reasoning
         See :class:`ExportFormat`.
     """
 
     def register(rows: MakeRows) -> MakeRows:
-        EXPORTS.register(name, ExportFormat(name, title, source, view, rows, columns), origin=rows)
+        layout = ExportFormat(name, title, source, view, rows, columns, holds_reasoning)
+        EXPORTS.register(name, layout, origin=rows)
         return rows
 
     return register

@@ -20,12 +20,15 @@ def _message_rows(messages: Iterable[Message]) -> list[ExportRow]:
 
 
 def _completion_rows(item: Completion) -> list[ExportRow]:
-    return _answer_rows(item.completion, item.messages)
+    return _answer_rows(item.completion, item.messages, item.reasoning)
 
 
-def _answer_rows(text: str, messages: Messages) -> list[ExportRow]:
+def _answer_rows(text: str, messages: Messages, reasoning: str | None) -> list[ExportRow]:
     """Return the messages of an answer; one message if the text is all of it."""
-    return _message_rows(messages) if messages else [{"role": "assistant", "content": text}]
+    rows = _message_rows(messages) if messages else [{"role": "assistant", "content": text}]
+    if reasoning and not any("reasoning" in row for row in rows):
+        rows[0] |= {"reasoning": reasoning}
+    return rows
 
 
 def _tools(case: Case) -> ExportRow:
@@ -55,8 +58,10 @@ def trl_preference(case: Case, dropped: Dropped) -> list[ExportRow]:
     return [
         {
             "prompt": _message_rows(pair.prompt),
-            "chosen": _answer_rows(pair.chosen, pair.chosen_messages),
-            "rejected": _answer_rows(pair.rejected, pair.rejected_messages),
+            "chosen": _answer_rows(pair.chosen, pair.chosen_messages, pair.chosen_reasoning),
+            "rejected": _answer_rows(
+                pair.rejected, pair.rejected_messages, pair.rejected_reasoning
+            ),
         }
         for pair in _pairs(case, dropped)
     ]
@@ -127,6 +132,7 @@ def trl_prompt_completion(case: Case, dropped: Dropped) -> list[ExportRow]:  # n
     source="https://platform.openai.com/docs/guides/supervised-fine-tuning",
     view=SFTExample,
     columns={"messages": "messages"},
+    holds_reasoning=False,
 )
 def openai_chat(case: Case, dropped: Dropped) -> list[ExportRow]:  # noqa: ARG001 - drops nothing
     """Write one row per conversation that ends with a response to imitate."""
@@ -147,13 +153,14 @@ def openai_chat(case: Case, dropped: Dropped) -> list[ExportRow]:  # noqa: ARG00
         "preferred_output": "messages",
         "non_preferred_output": "messages",
     },
+    holds_reasoning=False,
 )
 def openai_preference(case: Case, dropped: Dropped) -> list[ExportRow]:
     """Write one row per pair of single messages; ties are dropped."""
     rows: list[ExportRow] = []
     for pair in _pairs(case, dropped):
-        chosen = _answer_rows(pair.chosen, pair.chosen_messages)
-        rejected = _answer_rows(pair.rejected, pair.rejected_messages)
+        chosen = _answer_rows(pair.chosen, pair.chosen_messages, pair.chosen_reasoning)
+        rejected = _answer_rows(pair.rejected, pair.rejected_messages, pair.rejected_reasoning)
         if len(chosen) > 1 or len(rejected) > 1:
             dropped["a response of several messages, where the layout holds one"] += 1
             continue

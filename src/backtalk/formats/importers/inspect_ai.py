@@ -173,6 +173,7 @@ def _responses(run: Fields, sample: Fields, answer: Prompt, *, is_scored: bool) 
     if reasoning := reasoning_of(output):
         metadata["reasoning"] = reasoning
     details: dict[str, Any] = {"model": model, "sample": max(sample.integer("epoch") - 1, 0)}
+    details["reasoning"] = reasoning or None
     if not answer:
         return [Response(id=RESPONSE, text=completion or "", metadata=metadata, **details)]
     if completion not in (None, answer[-1].text):

@@ -42,11 +42,16 @@ def count_completion_tokens(completion: Mapping[str, Any]) -> int | None:
     of a stream, then show that there were more: each is a token at least.
     """
     tokens = _reported_tokens(completion)
-    choices = completion.get("choices") or []
+    value = completion.get("choices")
+    choices = [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
     if tokens is None or len(choices) < 2:
         return tokens
-    counts = (max(len(_entries(choice)), choice.get("pieces", 1)) for choice in choices)
-    return max(tokens, sum(counts))
+    return max(tokens, sum(map(_least_tokens, choices)))
+
+
+def _least_tokens(choice: Mapping[str, Any]) -> int:
+    pieces = choice.get("pieces")
+    return max(len(_entries(choice)), pieces if isinstance(pieces, int) else 1)
 
 
 def begun_text(messages: Any) -> str:
@@ -78,7 +83,9 @@ def without_begun_text(completion: Mapping[str, Any], messages: Any) -> Mapping[
 
 def _continuation(choice: Any, begun: str) -> Any:
     message = choice.get("message") if isinstance(choice, dict) else None
-    content = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(message, dict):
+        return choice
+    content = message.get("content")
     if not isinstance(content, str) or not content.startswith(begun):
         return choice
     return {**choice, "message": {**message, "content": content[len(begun) :]}}
