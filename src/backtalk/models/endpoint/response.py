@@ -91,8 +91,9 @@ def _message(answer: Mapping[str, Any], text: str) -> Message | None:
     parts = other_parts(answer)
     if not calls and not parts:
         return None
-    content = [*([{"type": "text", "text": text}] if text else []), *parts] if parts else text
-    return Message(role="assistant", content=content or None, tool_calls=tuple(calls))
+    begin = [{"type": "text", "text": text}] if text else []
+    content = (*begin, *parts) if parts else text or None
+    return Message(role="assistant", content=content, tool_calls=tuple(calls))
 
 
 def _tokens(logprobs: Any) -> tuple[TokenAlternatives, ...] | None:
