@@ -316,3 +316,16 @@ def test_the_standard_variables_configure_the_exporters(settings, monkeypatch):
     check_tracing(on)
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     assert make_tracing(on) is None
+
+
+def test_reasoning_is_a_part_of_its_own_and_redacted() -> None:
+    from backtalk.serve.observability.genai_attributes import output_messages
+    from backtalk.serve.redaction import Redactor
+
+    message = {"role": "assistant", "content": "42", "reasoning_content": "Ask bo@example.org."}
+    choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
+    (written,) = json.loads(output_messages({"choices": choices}, Redactor(["email"])))
+    assert written["parts"] == [
+        {"type": "reasoning", "content": "Ask " + "•" * 14 + "."},
+        {"type": "text", "content": "42"},
+    ]

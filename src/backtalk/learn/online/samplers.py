@@ -227,6 +227,7 @@ async def sample_responses(
             results[index, sample] = Response(
                 id=str(sample),
                 text=completion.text,
+                reasoning=completion.reasoning,
                 model=loaded.model.name,
                 policy=id_,
                 sample=sample,

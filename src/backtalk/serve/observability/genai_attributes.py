@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from backtalk.feedback.chat_answer import answer_reasoning, is_reasoning_part
 from backtalk.serve.interaction_log import RequestRecord
 from backtalk.serve.redaction import Redactor
 
@@ -118,6 +119,7 @@ def output_messages(completion: Mapping[str, Any], redactor: Redactor) -> str:
 def _message(message: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
     role, content = str(message.get("role")), message.get("content")
     parts: list[dict[str, Any]] = []
+    reasoning = answer_reasoning(message) if role == "assistant" else ""
     if role == "tool":
         response = redactor.text(_to_text(content))
         parts = [
@@ -126,7 +128,13 @@ def _message(message: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
     elif isinstance(content, str):
         parts = [{"type": "text", "content": redactor.text(content)}]
     elif isinstance(content, list):
-        parts = [_message_part(item, redactor) for item in content if isinstance(item, dict)]
+        parts = [
+            _message_part(item, redactor)
+            for item in content
+            if isinstance(item, dict) and not is_reasoning_part(item)
+        ]
+    if reasoning:
+        parts.insert(0, {"type": "reasoning", "content": redactor.text(reasoning)})
     calls = message.get("tool_calls")
     for call in calls if isinstance(calls, list) else []:
         function = call.get("function") or {}
