@@ -20,6 +20,8 @@ ENDPOINTS = [
     ("GET", "/v1/models", "answer"),
     ("GET", "/v1/models/backtalk:mail", "answer"),
     ("GET", "/v1/anything/else", "answer"),
+    ("GET", "/v1/files", "train"),
+    ("GET", "/v1/fine_tuning/jobs", "train"),
     ("POST", "/v1/feedback", "feedback"),
     ("GET", "/v1/feedback/schema", "feedback"),
     ("GET", "/metrics", "watch"),
@@ -30,7 +32,7 @@ PERMISSIONS = {
     "application": {"answer", "feedback"},
     "annotator": {"feedback"},
     "reviewer": {"feedback", "watch", "audit"},
-    "admin": {"answer", "feedback", "watch", "audit", "purge"},
+    "admin": {"answer", "train", "feedback", "watch", "audit", "purge"},
 }
 
 
