@@ -95,6 +95,7 @@ def _paths() -> Schema:
         "/v1/completions": {
             "post": _model_operation("Create a text completion", "TextRequest", completion)
         },
+        **_response_paths(),
         "/v1/embeddings": {
             "post": _model_operation("Create embeddings", "EmbeddingRequest", completion)
         },
@@ -153,6 +154,36 @@ def _paths() -> Schema:
         "/backtalk.js": {
             "get": {"summary": "Feedback script for web pages", "security": []}
             | {"responses": {"200": _text("text/javascript")}}
+        },
+    }
+
+
+def _response_paths() -> Schema:
+    response = {"200": _json("Response, whole or as server-sent events", "Object", streams=True)}
+    message = {"200": _json("Message, whole or as server-sent events", "Object", streams=True)}
+    count = {"200": _json("Number of tokens", "Object")}
+    path = "/v1/responses/{id}"
+    return {
+        "/v1/responses": {
+            "post": _model_operation("Create a response", "ResponseRequest", response)
+        },
+        "/v1/responses/input_tokens": {
+            "post": _model_operation("Count the tokens of an input", "ResponseRequest", count)
+        },
+        path: {
+            "get": _object_operation("Return a stored response", "id", response),
+            "delete": _object_operation(
+                "Delete a stored response", "id", {"200": _json("Deleted", "Object")}
+            ),
+        },
+        f"{path}/input_items": {
+            "get": _object_operation(
+                "List the input of a response", "id", {"200": _json("Items", "Object")}
+            )
+        },
+        "/v1/messages": {"post": _model_operation("Create a message", "MessageRequest", message)},
+        "/v1/messages/count_tokens": {
+            "post": _model_operation("Count the tokens of a message", "MessageRequest", count)
         },
     }
 
@@ -310,6 +341,11 @@ def _schemas() -> Schema:
             ("model", "messages"), model=_NAME, messages=_list(message), **options
         ),
         "TextRequest": _object(("model", "prompt"), model=_NAME, prompt={}, **options),
+        "ResponseRequest": _object(("model", "input"), model=_NAME, input={}),
+        "MessageRequest": _object(
+            ("model", "max_tokens", "messages"),
+            model=_NAME, max_tokens={"type": "integer", "minimum": 1}, messages=_list(message),
+        ),
         "EmbeddingRequest": _object(("model", "input"), model=_NAME, input={}),
         "Model": _object(("id",), id=_NAME),
         "Models": _object(("data",), data=_list(_ref("Model"))),

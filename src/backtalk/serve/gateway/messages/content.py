@@ -134,7 +134,7 @@ class _Converter:
             return [{"type": "text", "text": str(block.get("text") or "")}]
         source = block.get("source") if isinstance(block, dict) else None
         source = source if isinstance(source, dict) else {}
-        if kind == "image" and source.get("type") in {"base64", "url"}:
+        if kind == "image" and source.get("type") in ("base64", "url"):
             return [{"type": "image_url", "image_url": {"url": _url(source)}}]
         if kind == "document":
             parts = self._document(block, source, path)
@@ -142,7 +142,7 @@ class _Converter:
                 return parts
         if not self._strict:
             return [block] if isinstance(block, dict) else []
-        if kind in {"image", "document"}:
+        if kind in ("image", "document"):
             raise cannot_express(f"{path}.source.type", source.get("type"))
         raise cannot_express(f"{path}.type", kind)
 

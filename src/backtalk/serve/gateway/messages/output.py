@@ -61,7 +61,12 @@ class MessageContext:
         stop_reason : Any, optional
             Stop sequence that the server names.
         """
-        if isinstance(stop_reason, str) and stop_reason in (self.body.get("stop_sequences") or ()):
+        sequences = self.body.get("stop_sequences")
+        if (
+            isinstance(stop_reason, str)
+            and isinstance(sequences, list)
+            and stop_reason in sequences
+        ):
             return {"stop_reason": "stop_sequence", "stop_sequence": stop_reason}
         reason = _STOP_REASONS.get(finish_reason) if isinstance(finish_reason, str) else None
         return {"stop_reason": reason or "end_turn", "stop_sequence": None}

@@ -87,7 +87,7 @@ def is_thinking_shown(body: Mapping[str, Any]) -> bool:
     thinking = body.get("thinking")
     if not isinstance(thinking, dict) or thinking.get("display") == "omitted":
         return False
-    return thinking.get("type") not in {None, "disabled"}
+    return thinking.get("type") not in (None, "disabled")
 
 
 def chat_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def _tools(body: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
         return {}
     converted = []
     for index, tool in enumerate(tools):
-        if isinstance(tool, dict) and tool.get("type") in {None, "custom"}:
+        if isinstance(tool, dict) and tool.get("type") in (None, "custom"):
             converted.append(chat_tool(tool))
         elif strict:
             kind = tool.get("type") if isinstance(tool, dict) else tool
@@ -127,7 +127,7 @@ def _tools(body: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
         return fields
     if choice.get("type") == "tool":
         fields["tool_choice"] = {"type": "function", "function": {"name": choice.get("name")}}
-    elif choice.get("type") in _TOOL_CHOICES:
+    elif isinstance(choice.get("type"), str) and choice["type"] in _TOOL_CHOICES:
         fields["tool_choice"] = _TOOL_CHOICES[choice["type"]]
     elif strict:
         raise invalid("tool_choice.type", "auto, any, tool or none")

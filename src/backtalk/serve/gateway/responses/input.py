@@ -13,9 +13,9 @@ from typing import Any
 from backtalk.feedback.chat_answer import answer_reasoning
 from backtalk.serve.gateway.translation.refusals import cannot_express, invalid
 
-_ROLES = frozenset({"user", "assistant", "system", "developer"})
-_SYSTEM = frozenset({"system", "developer"})
-_TEXT = frozenset({"input_text", "output_text", "text"})
+_ROLES = ("user", "assistant", "system", "developer")
+_SYSTEM = ("system", "developer")
+_TEXT = ("input_text", "output_text", "text")
 
 
 def chat_messages(
@@ -160,7 +160,7 @@ class _Converter:
             return {"type": "file", "file": file}
         if not self._strict:
             return part if isinstance(part, dict) else {"type": "text", "text": str(part)}
-        if kind in {"input_image", "input_file"}:
+        if kind in ("input_image", "input_file"):
             field = "file_url" if kind == "input_file" else "file_id"
             raise cannot_express(f"{path}.{field}")
         raise cannot_express(f"{path}.type", kind)

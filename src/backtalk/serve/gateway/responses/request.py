@@ -81,7 +81,7 @@ def _check(body: Mapping[str, Any]) -> None:
             raise cannot_express(name)
     if body.get("background"):
         raise cannot_express("background", value=True)
-    if body.get("truncation") not in {None, "disabled"}:
+    if body.get("truncation") not in (None, "disabled"):
         raise cannot_express("truncation", body["truncation"])
     if isinstance(body.get("instructions"), list):
         raise cannot_express("instructions", "a list of items")
@@ -104,16 +104,24 @@ def _tools(body: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
             converted.append(tool)
     fields: dict[str, Any] = {"tools": converted}
     if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
-        names = [tool.get("name") for tool in choice.get("tools") or () if isinstance(tool, dict)]
-        fields["tools"] = [t for t in converted if t.get("function", {}).get("name") in names]
+        tools = choice["tools"] if isinstance(choice.get("tools"), list) else []
+        names = [tool.get("name") for tool in tools if isinstance(tool, dict)]
+        fields["tools"] = [tool for tool in converted if _function_name(tool) in names]
         fields["tool_choice"] = choice.get("mode") or "auto"
     elif isinstance(choice, dict) and choice.get("type") == "function":
         fields["tool_choice"] = {"type": "function", "function": {"name": choice.get("name")}}
     elif isinstance(choice, str):
         fields["tool_choice"] = choice
     elif choice is not None and strict:
-        raise cannot_express("tool_choice.type", choice.get("type") if choice else choice)
+        raise cannot_express(
+            "tool_choice.type", choice.get("type") if isinstance(choice, dict) else choice
+        )
     return fields
+
+
+def _function_name(tool: Any) -> Any:
+    function = tool.get("function") if isinstance(tool, dict) else None
+    return function.get("name") if isinstance(function, dict) else None
 
 
 def chat_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,7 +141,7 @@ def _text(body: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     fields = {} if text.get("verbosity") is None else {"verbosity": text["verbosity"]}
     layout = text.get("format")
-    if not isinstance(layout, dict) or layout.get("type") in {None, "text"}:
+    if not isinstance(layout, dict) or layout.get("type") in (None, "text"):
         return fields
     if layout["type"] != "json_schema":
         return {**fields, "response_format": layout}
