@@ -294,6 +294,24 @@ def test_reasoning_of_earlier_messages_is_not_read(llama: str) -> None:
     assert chat.prompt_tokens([asked, thought, again]) == chat.prompt_tokens([asked, answer, again])
 
 
+def test_reasoning_is_tokenised_before_the_answer_if_the_template_writes_it(llama: str) -> None:
+    template = (
+        "{% for message in messages %}<|{{ message.role }}|>"
+        "{% if message.reasoning_content %}[{{ message.reasoning_content }}]{% endif %}"
+        "{{ message.content }}<|end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    chat = LocalModel(llama, chat_template=template).chat
+    question = as_prompt("Are you open?")
+    prompt, tokens = chat.conversation_tokens(question, "Yes.", reasoning="It is nine.")
+    assert prompt == chat.prompt_tokens(question)
+    assert chat.decode(tokens) == "[It is nine.]Yes."
+    _, plain = chat.conversation_tokens(question, "Yes.")
+    assert chat.decode(plain) == "Yes."
+    with pytest.raises(TemplateError, match="reasoning_content"):
+        LocalModel(llama).chat.conversation_tokens(question, "Yes.", reasoning="It is nine.")
+
+
 def test_a_prompt_that_does_not_fit_is_an_error_and_the_others_are_answered(llama: str) -> None:
     long = make_request("open " * 200)
     good = [make_request(p, sample_index=i) for i, p in enumerate(PROMPTS)]

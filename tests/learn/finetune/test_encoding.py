@@ -51,6 +51,21 @@ def test_the_tokens_are_those_of_the_whole_conversation(question, answer):
     assert TOKENIZER.decode(together[len(tree.prompt) :], skip_special_tokens=True) == answer
 
 
+def test_reasoning_is_learned_only_if_the_encoder_is_told_to():
+    template = (
+        "{% for message in messages %}<|{{ message.role }}|>{{ message.reasoning_content or '' }}"
+        "{{ message.content }}<|end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    chat = ChatTemplate(TOKENIZER, name="tiny", eos_token_ids=frozenset({END}), template=template)
+    text = ResponseText("At nine.", reasoning="We open late. ")
+    texts = []
+    for reasoning in (False, True):
+        tree = Encoder(chat, reasoning=reasoning).tree(QUESTION, [text])
+        texts.append(chat.decode(tree.responses[0].tokens))
+    assert texts == ["At nine.", "We open late. At nine."]
+
+
 def test_a_span_of_the_text_gives_its_weight_to_its_tokens():
     text = "Yes, we open at nine."
     start = text.index("nine")

@@ -49,6 +49,9 @@ class TrainingConfig(Record):
     max_length: OptionalField[Annotated[int, Field(gt=1)]] = None
     """Maximum number of tokens of a prompt with a response; longer ones are left out and counted.
     Default: the model's context window."""
+    reasoning: bool = False
+    """If true, responses to imitate and labelled ones are learned with the reasoning before them,
+    as the chat template writes it."""
     checkpoint_every_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Seconds between checkpoints, from which an interrupted run resumes."""
 

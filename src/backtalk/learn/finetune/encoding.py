@@ -30,6 +30,8 @@ class ResponseText(ResponseColumns):
     """Token rewards of spans of the text; 0 outside all spans."""
     token_rewards: tuple[float, ...] | None = None
     """Reward of each token, the end-of-sequence token included, in place of ``reward_spans``."""
+    reasoning: str | None = None
+    """Reasoning before the response, which the encoder reads only if it is told to."""
     is_complete: bool = True
     """If false, the response is cut off, and its end-of-sequence token is masked."""
 
@@ -53,6 +55,8 @@ class Encoder:
         Transformation of a prompt before tokenisation, such as adding the system prompt.
     report : Callable[[int], None], optional
         Progress callback with the number of texts tokenised.
+    reasoning : bool, default False
+        If true, tokenise responses with the reasoning before them.
     """
 
     def __init__(
@@ -62,14 +66,16 @@ class Encoder:
         max_length: int | None = None,
         prepare: Callable[[Prompt], Prompt] = tuple,
         report: Callable[[int], None] | None = None,
+        reasoning: bool = False,
     ) -> None:
+        self._reasoning = reasoning
         self.chat = chat
         self.max_length = max_length
         self._prepare = prepare
         self._report = report
         self.left_out: Counter[str] = Counter()
         """Number of trees and examples left out, by reason."""
-        self._cache: dict[tuple[Prompt, str], tuple[list[int], list[int]]] = {}
+        self._cache: dict[tuple[Prompt, str, str | None], tuple[list[int], list[int]]] = {}
 
     def tree(
         self,
@@ -107,7 +113,7 @@ class Encoder:
         prompt_tokens: tuple[int, ...] = ()
         responses = []
         for text in [*texts, *map(ResponseText, anchors)]:
-            start, tokens = self._tokenise(messages, text.text)
+            start, tokens = self._tokenise(messages, text)
             if self.max_length is not None and len(start) + len(tokens) > self.max_length:
                 self.left_out[f"longer than {self.max_length} tokens"] += 1
                 return None
@@ -123,10 +129,10 @@ class Encoder:
             tuple(responses[count:]),
         )
 
-    def _tokenise(self, messages: Prompt, text: str) -> tuple[list[int], list[int]]:
-        key = messages, text
+    def _tokenise(self, messages: Prompt, text: ResponseText) -> tuple[list[int], list[int]]:
+        key = messages, text.text, text.reasoning if self._reasoning else None
         if key not in self._cache:
-            self._cache[key] = self.chat.conversation_tokens(messages, text)
+            self._cache[key] = self.chat.conversation_tokens(messages, text.text, reasoning=key[2])
             if self._report is not None:
                 self._report(len(self._cache))
         return self._cache[key]

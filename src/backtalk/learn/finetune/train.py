@@ -231,6 +231,7 @@ def encode(
             max_length=min((limit for limit in limits if limit), default=None),
             prepare=policy.messages,
             report=step,
+            reasoning=config.reasoning,
         )
         tasks = [task for task in build_tasks(encoder) if task.trees]
     if not tasks:

@@ -95,7 +95,7 @@ def example_trees(encoder: Encoder, examples: Sequence[SFTExample]) -> list[Prom
     return drop_none(
         encoder.tree(
             example.prompt,
-            [ResponseText(example.completion, label=True)],
+            [ResponseText(example.completion, label=True, reasoning=example.reasoning)],
             weight=example.weight,
         )
         for example in examples
@@ -122,7 +122,7 @@ def label_trees(
     return drop_none(
         encoder.tree(
             label.prompt,
-            [ResponseText(label.completion, label=label.good)],
+            [ResponseText(label.completion, label=label.good, reasoning=label.reasoning)],
             weight=label.weight,
             anchors=[anchor] if anchor is not None and _fits(encoder, label.prompt, anchor) else [],
         )

@@ -114,12 +114,21 @@ class ChatTemplate:
         return list(tokens)
 
     def conversation_tokens(
-        self, messages: Sequence[Message], completion: str
+        self, messages: Sequence[Message], completion: str, *, reasoning: str | None = None
     ) -> tuple[list[int], list[int]]:
         """Return the tokens of a prompt and of its completion, with the end-of-sequence token.
 
         The completion's tokens are those that the template renders, with any white space that the
         template adds or strips. A completion of a message that the assistant began continues it.
+
+        Parameters
+        ----------
+        messages : sequence of Message
+            Prompt.
+        completion : str
+            Text of the completion.
+        reasoning : str, optional
+            Reasoning before the completion, which the template writes; none by default.
 
         Raises
         ------
@@ -132,7 +141,8 @@ class ChatTemplate:
             whole = Message.assistant(messages[-1].text + completion)
             conversation = self._render([*messages[:-1], whole])
         else:
-            conversation = self._render([*messages, Message.assistant(completion)])
+            answer = Message(role="assistant", content=completion, reasoning=reasoning)
+            conversation = self._render([*messages, answer], writes_reasoning=True)
         if conversation[: len(prompt)] != prompt:
             raise TemplateError(
                 f"The chat template of {self._name!r} writes a prompt differently once it is "
@@ -149,11 +159,18 @@ class ChatTemplate:
                 "Use another chat_template, or set eos_token of its tokenizer",
             )
         tokens = tokens[: ends[0] + 1]
-        if self.decode(tokens).strip() != completion.strip():
+        written = self.decode(tokens).strip()
+        if reasoning and reasoning.strip() in written:
+            written = written[written.index(reasoning.strip()) + len(reasoning.strip()) :]
+            is_whole = written.endswith(completion.strip())
+        else:
+            is_whole = not reasoning and written == completion.strip()
+        if not is_whole:
             raise TemplateError(
                 f"The chat template of {self._name!r} writes the answer {completion[:40]!r} as "
                 f"{self.decode(tokens)[:40]!r}",
-                "Use a chat_template that leaves answers unchanged",
+                "Use a chat_template that leaves answers unchanged, and for training on reasoning "
+                "one that writes reasoning_content",
             )
         return prompt, tokens
 
@@ -171,12 +188,16 @@ class ChatTemplate:
         *,
         tools: JsonValue = None,
         opens_answer: bool = False,
+        writes_reasoning: bool = False,
     ) -> list[int]:
         continues = opens_answer and is_begun(messages)
         with self._lock:
             try:
                 tokens: list[int] = self._tokenizer.apply_chat_template(
-                    [_as_dict(message) for message in messages],
+                    [
+                        *map(_as_dict, messages[:-1]),
+                        _as_dict(messages[-1], reasoning=writes_reasoning),
+                    ],
                     tools=tools,
                     chat_template=self._template,
                     add_generation_prompt=opens_answer and not continues,
@@ -249,9 +270,11 @@ def _plain_template(tokenizer: Any) -> str:
     return "{{ bos_token }}" + _PLAIN_TEMPLATE if adds_bos else _PLAIN_TEMPLATE
 
 
-def _as_dict(message: Message) -> dict[str, Any]:
+def _as_dict(message: Message, *, reasoning: bool = False) -> dict[str, Any]:
     """Return a message as templates expect it: content as text, tool arguments as objects."""
     fields = message.model_dump(mode="json", exclude={"reasoning"})
+    if reasoning and message.reasoning:
+        fields["reasoning_content"] = message.reasoning
     if isinstance(message.content, tuple):
         for part in message.content:
             if "text" not in part:
