@@ -116,7 +116,7 @@ def chat_interactions(record: RequestRecord, completion: Mapping[str, Any]) -> l
     """Return the interaction of a chat completion as a list of length one."""
     prompt = chat_prompt(record.body.get("messages"))
     responses = chat_responses(completion, has_stop=bool(record.body.get("stop")))
-    return [_interaction(record, 0, prompt, responses, completion)]
+    return [_interaction(record, 0, prompt, responses)]
 
 
 def text_interactions(record: RequestRecord, completion: Mapping[str, Any]) -> list[Interaction]:
@@ -130,9 +130,7 @@ def text_interactions(record: RequestRecord, completion: Mapping[str, Any]) -> l
     interactions = []
     for index, prompt in enumerate(prompts):
         responses = text_responses(choices[index * count : (index + 1) * count], completion)
-        interactions.append(
-            _interaction(record, index, (Message.user(prompt),), responses, completion)
-        )
+        interactions.append(_interaction(record, index, (Message.user(prompt),), responses))
     return interactions
 
 
@@ -185,7 +183,6 @@ def _interaction(
     index: int,
     prompt: Prompt,
     responses: Sequence[dict[str, Any]],
-    completion: Mapping[str, Any],
 ) -> Interaction:
     request = {name: v for name, v in record.body.items() if name not in _OMITTED_FIELDS}
     request_metadata = request.pop("metadata", None)
