@@ -194,7 +194,11 @@ def _file_paths() -> Schema:
     return {
         "/v1/files": {
             "get": {
-                **_operation("List files", {"200": _json("Files", "List")}, *_OBJECT_ERRORS),
+                **_operation(
+                    "List files",
+                    {"200": _json("Files; those of an upstream as it lists them", "Object")},
+                    *_OBJECT_ERRORS,
+                ),
                 "parameters": [*_PAGE, _query("purpose"), _query("order")],
             },
             "post": {
@@ -215,7 +219,7 @@ def _file_paths() -> Schema:
             "get": _object_operation(
                 "Return the content of a file",
                 "file_id",
-                {"200": _text("application/octet-stream")},
+                {"200": {"description": "The content", "content": {"*/*": {"schema": {}}}}},
             )
         },
     }
@@ -234,7 +238,7 @@ def _job_paths() -> Schema:
             "get": _object_operation(
                 f"List the {name} of a fine-tuning job",
                 "job_id",
-                {"200": _json("The latest first", "List")},
+                {"200": _json("The latest first; a job of the upstream as it answers", "Object")},
                 *_PAGE,
             )
         }
