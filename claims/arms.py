@@ -77,7 +77,10 @@ class _Numbers:
     """Chat format in which a prompt and a response are one token each, their number."""
 
     def conversation_tokens(
-        self, messages: Sequence[Message], completion: str
+        self,
+        messages: Sequence[Message],
+        completion: str,
+        reasoning: str | None = None,  # noqa: ARG002 - as every chat format
     ) -> tuple[list[int], list[int]]:
         return [int(messages[-1].text)], [int(completion)]
 

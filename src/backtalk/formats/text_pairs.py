@@ -6,8 +6,8 @@ and writing the records.
 >>> from backtalk.feedback import Response
 >>> pair = make_text_pair("Open?", "Yes.", "No.", metadata={"split": "test"})
 >>> pair.interaction.responses[1]
-Response(id='1', text='No.', messages=(), model=None, policy=None, sample=None, propensity=None, \
-log_probability=None, prompt_version=None, prompt_propensity=None, memory=(), \
+Response(id='1', text='No.', messages=(), reasoning=None, model=None, policy=None, sample=None, \
+propensity=None, log_probability=None, prompt_version=None, prompt_propensity=None, memory=(), \
 metadata={})
 >>> pair.content() == pair.content()
 True
@@ -50,9 +50,25 @@ class TextPair(Case):
     _parts: _Parts
     _case: Case | None
 
-    def __new__(cls, interaction: Interaction, feedback: tuple[AnyFeedback, ...] = ()) -> TextPair:
-        """Return a plain case."""
-        return cast("TextPair", Case(interaction, feedback))
+    def __new__(
+        cls,
+        interaction: Interaction,
+        feedback: tuple[AnyFeedback, ...] = (),
+        *,
+        is_merged: bool = False,
+    ) -> TextPair:
+        """Return a plain case.
+
+        Parameters
+        ----------
+        interaction : Interaction
+            Interaction.
+        feedback : tuple of feedback, default ()
+            Feedback on it.
+        is_merged : bool, default False
+            As in :class:`~backtalk.feedback.case.Case`.
+        """
+        return cast("TextPair", Case(interaction, feedback, is_merged=is_merged))
 
     @classmethod
     def from_parts(cls, parts: _Parts) -> TextPair:
@@ -60,6 +76,7 @@ class TextPair(Case):
         pair = object.__new__(cls)
         object.__setattr__(pair, "_parts", parts)
         object.__setattr__(pair, "_case", None)
+        object.__setattr__(pair, "is_merged", False)
         return pair
 
     @property
@@ -81,6 +98,10 @@ class TextPair(Case):
     def feedback(self) -> tuple[AnyFeedback, ...]:
         """The preference."""
         return self._built().feedback
+
+    def latest(self) -> Case:
+        """Return the pair, as nothing supersedes its one preference."""
+        return self
 
     def __eq__(self, other: object) -> bool:
         """Compare the records."""
