@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from backtalk.serve.gateway.translation.reasoning import without_old_reasoning
 from backtalk.serve.gateway.translation.refusals import cannot_express, invalid
 
 _ERROR = "Error: "
@@ -48,7 +49,7 @@ def chat_messages(
         messages = []
     for index, message in enumerate(messages):
         converter.add(message, f"messages[{index}]")
-    return _without_old_thinking(converter.messages)
+    return without_old_reasoning(converter.messages)
 
 
 class _Converter:
@@ -191,15 +192,3 @@ def _blocks(content: Any, path: str) -> list[Any]:
 
 def _type(block: Any) -> Any:
     return block.get("type") if isinstance(block, dict) else type(block).__name__
-
-
-def _without_old_thinking(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return messages with no thinking before the last message of the user."""
-    users = [i for i, message in enumerate(messages) if message["role"] == "user"]
-    last = users[-1] if users else -1
-    return [
-        {name: value for name, value in message.items() if name != "reasoning_content"}
-        if i < last
-        else message
-        for i, message in enumerate(messages)
-    ]

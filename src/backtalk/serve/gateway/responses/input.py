@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backtalk.feedback.chat_answer import answer_reasoning
+from backtalk.serve.gateway.translation.reasoning import without_old_reasoning
 from backtalk.serve.gateway.translation.refusals import cannot_express, invalid
 
 _ROLES = ("user", "assistant", "system", "developer")
@@ -53,7 +54,7 @@ def chat_messages(
         items = [] if items is None else [items]
     for index, item in enumerate(items):
         converter.add(item, f"input[{index}]")
-    return _without_old_reasoning(_with_one_system_message(converter.messages))
+    return without_old_reasoning(_with_one_system_message(converter.messages))
 
 
 class _Converter:
@@ -186,15 +187,3 @@ def _with_one_system_message(messages: list[dict[str, Any]]) -> list[dict[str, A
         return messages
     text = "\n\n".join(message["content"] or "" for message in messages[:count])
     return [{"role": "system", "content": text}, *messages[count:]]
-
-
-def _without_old_reasoning(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return messages with no reasoning before the last message of the user."""
-    users = [i for i, message in enumerate(messages) if message["role"] == "user"]
-    last = users[-1] if users else -1
-    return [
-        {name: value for name, value in message.items() if name != "reasoning_content"}
-        if i < last
-        else message
-        for i, message in enumerate(messages)
-    ]
