@@ -182,7 +182,8 @@ def judge_pairs(location):
 
 def test_an_app_developer_gets_from_thumbs_to_an_experiment(developer):
     user, commands, url = developer
-    write, add, promote, learn, by_reward, by_people, by_model, gate, experiment = commands
+    write, add, promote, learn, by_reward, by_people, by_model, gate, experiment = commands[:9]
+    list_memory = commands[-1]
     assert "The project is empty" in user.type("backtalk status")
     user.type(write)
     assert "backtalk promote plain" in user.type(add)
@@ -211,6 +212,8 @@ def test_an_app_developer_gets_from_thumbs_to_an_experiment(developer):
         user.type(experiment)
         assert user.next_command() == "backtalk experiment show better"
     user.type("backtalk judge list")
+    user.type('backtalk memory add "Sign with Kind regards."')
+    assert "Kind regards" in user.type(list_memory)
 
 
 def write_model(folder, texts):
