@@ -183,7 +183,7 @@ def judge_pairs(location):
 def test_an_app_developer_gets_from_thumbs_to_an_experiment(developer):
     user, commands, url = developer
     write, add, promote, learn, by_reward, by_people, by_model, gate, experiment = commands[:9]
-    list_memory = commands[-1]
+    learn_prompt, learn_memory, list_memory = commands[9:]
     assert "The project is empty" in user.type("backtalk status")
     user.type(write)
     assert "backtalk promote plain" in user.type(add)
@@ -212,6 +212,9 @@ def test_an_app_developer_gets_from_thumbs_to_an_experiment(developer):
         user.type(experiment)
         assert user.next_command() == "backtalk experiment show better"
     user.type("backtalk judge list")
+    user.type(learn_prompt, codes=(0, 7))
+    # Thumbs alone say nothing that a memory can hold; a standing rule does.
+    assert "feedback" in user.type(learn_memory, codes=(1,))
     user.type('backtalk memory add "Sign with Kind regards."')
     assert "Kind regards" in user.type(list_memory)
 

@@ -15,6 +15,7 @@ from backtalk.feedback import (
     Label,
     Message,
     Preference,
+    as_prompt,
 )
 from backtalk.feedback.case import prompt_key
 from backtalk.learn import TrainingSet, get_method, learn
@@ -38,11 +39,14 @@ from backtalk.learn.prompt.protocol import (
     pareto_counts,
 )
 from backtalk.learn.prompt.signals import make_signal
+from backtalk.memory import Memory, MemoryEntry, MemorySpec
 from backtalk.models import Budget, FunctionModel, Request, register_model
+from backtalk.models.errors import ContextTooLong
 from backtalk.models.protocol import Usage
 from backtalk.models.run_sync import run_sync
 from backtalk.models.spec import NamedSpec
-from backtalk.policy import Policy
+from backtalk.policy import Policy, PromptTemplate
+from backtalk.policy.prompt_template import Example
 from backtalk.run import Run
 from backtalk.store import Store
 
@@ -78,7 +82,20 @@ def _model():
     return model
 
 
+@register_model("narrow")
+def _narrow_model():
+    """Return a model in whose context a demonstration beside the request does not fit."""
+
+    def answer(request):
+        if sum(message.role == "user" for message in request.messages) > 1:
+            raise ContextTooLong("A prompt of 600 tokens does not fit")
+        return _answer(request)
+
+    return FunctionModel(answer, name="narrow")
+
+
 PLAIN = Policy(model=NamedSpec(name="polite-or-rude"), name="plain")
+NARROW = Policy(model=NamedSpec(name="narrow"), name="narrow")
 RUDE = PLAIN.model_copy(update={"system": "Answer the question.\nBe rude."})
 
 
@@ -148,6 +165,26 @@ def test_a_wrong_line_of_the_seed_is_removed(store):
         store.add(item, Edit(**common, text=f"The answer is {i}."))
     learned = learn("prompt", RUDE, store, **OPTIONS)
     assert "Be rude." not in (learned.system or "")
+
+
+@pytest.mark.parametrize("remembers", [False, True])
+def test_a_candidate_that_does_not_fit_into_the_context_loses(store, remembers):
+    fill(store, "edit")
+    policy = NARROW
+    if remembers:
+        revision = Memory(store).add([MemoryEntry(kind="instruction", text="Use metric units.")])
+        policy = NARROW.model_copy(update={"memory": MemorySpec(revision=revision)})
+    learned = learn("prompt", policy, store, **OPTIONS)
+    assert learned.prompt.rules == ("Say please.",)
+    assert not learned.prompt.demonstrations
+
+
+def test_a_prompt_of_the_policy_that_does_not_fit_is_an_error(store):
+    fill(store, "edit")
+    shown = Example(prompt=as_prompt("What is item 0"), answer="The answer is 0.")
+    template = PromptTemplate(demonstrations=(shown,))
+    with pytest.raises(ContextTooLong, match="does not fit"):
+        learn("prompt", NARROW.model_copy(update={"prompt": template}), store, **OPTIONS)
 
 
 @pytest.mark.parametrize("kind", ["edit", "preference"])

@@ -14,6 +14,7 @@ from backtalk.learn.prompt.protocol import PromptCandidate, Signal
 from backtalk.learn.prompt.tools.calls import ToolDefinition, answer_with_calls
 from backtalk.models import Model, Request
 from backtalk.models.cut_answers import warn_of_cut_answers
+from backtalk.models.errors import ContextTooLong
 from backtalk.models.protocol import Completion, Usage
 from backtalk.policy import Lineage, Policy, PromptTemplate, load_policy
 
@@ -53,7 +54,16 @@ class Evaluator:
     _warned: bool = field(default=False, init=False)
 
     async def evaluate(self, jobs: Sequence[Job]) -> list[tuple[str, float]]:
-        """Return the answer and the score in [0, 1] of each job."""
+        """Return the answer and the score in [0, 1] of each job.
+
+        Under a candidate with which a request does not fit into the model's context window, the
+        answer is empty and its score is 0.
+
+        Raises
+        ------
+        ContextTooLong
+            If a request does not fit with the policy's own prompt.
+        """
         missing = {(candidate.version, index): candidate for candidate, index in jobs}
         for key in self._results:
             missing.pop(key, None)
@@ -62,9 +72,9 @@ class Evaluator:
             prompts = [self.examples[index % len(self.examples)] for _, index in keys]
             repeats = [index // len(self.examples) for _, index in keys]
             answers = await self._answer([missing[key] for key in keys], prompts, repeats)
-            scores = await self.signal.score(prompts, answers)
+            scores = await self.signal.score(prompts, [answer or "" for answer in answers])
             for key, answer, score in zip(keys, answers, scores, strict=True):
-                self._results[key] = answer, float(score)
+                self._results[key] = ("", 0.0) if answer is None else (answer, float(score))
         return [self._results[candidate.version, index] for candidate, index in jobs]
 
     def count_missing(self, jobs: Sequence[Job]) -> int:
@@ -76,8 +86,23 @@ class Evaluator:
         candidates: Sequence[PromptCandidate],
         prompts: Sequence[Prompt],
         repeats: Sequence[int],
-    ) -> list[str]:
-        """Return the answer of each candidate to its prompt, the one of that number."""
+    ) -> list[str | None]:
+        """Return the answer of each candidate to its prompt, the one of that number.
+
+        Parameters
+        ----------
+        candidates : sequence of PromptCandidate
+            Candidates.
+        prompts : sequence of Prompt
+            Prompt of each.
+        repeats : sequence of int
+            Number of the answer to the same prompt.
+
+        Returns
+        -------
+        list of str or None
+            ``None`` where the request is too long.
+        """
         policy = self.context.policy
         lineage = Lineage(method="prompt")
         distinct = {candidate.version: candidate for candidate in candidates}
@@ -87,24 +112,25 @@ class Evaluator:
             if all(one.decoder.is_single_sample for one in by_version.values()) and (
                 policy.memory is None
             ):
-                completions = await self._sample(policies, prompts, repeats)
-                self._count(completions)
-                answers = completions
+                answers = await self._sample(policies, prompts, repeats)
+                self._count([answer for answer in answers if answer is not None])
             else:
                 outputs = await self._decode(policies, prompts, repeats)
-                self._count([one for output in outputs for one in output.candidates])
-                self.used += sum((output.other_usage for output in outputs), Usage())
-                answers = [output.answer for output in outputs]
+                decoded = [output for output in outputs if output is not None]
+                self._count([one for output in decoded for one in output.candidates])
+                self.used += sum((output.other_usage for output in decoded), Usage())
+                answers = [None if output is None else output.answer for output in outputs]
         if not self._warned:
-            self._warned = bool(warn_of_cut_answers(policy.label, answers))
-        return [answer_with_calls(answer) for answer in answers]
+            complete = [answer for answer in answers if answer is not None]
+            self._warned = bool(warn_of_cut_answers(policy.label, complete))
+        return [None if answer is None else answer_with_calls(answer) for answer in answers]
 
     def _count(self, completions: Sequence[Completion]) -> None:
         self.used += sum((one.generation_usage for one in completions), Usage())
 
     async def _sample(
         self, policies: Sequence[Policy], prompts: Sequence[Prompt], repeats: Sequence[int]
-    ) -> list[Completion]:
+    ) -> list[Completion | None]:
         """Return one sample for each policy and prompt, all in one batch."""
         model: Model = self.context.model()
         sampling = self.context.policy.decoder.base_sampling
@@ -118,7 +144,41 @@ class Evaluator:
             )
             for policy, prompt, repeat in zip(policies, prompts, repeats, strict=True)
         ]
-        return await model.generate(requests)
+        try:
+            return [*await model.generate(requests)]
+        except ContextTooLong as error:
+            completions = error.completions or (None,) * len(requests)
+        return [
+            completion or await self._sample_if_it_fits(model, policy, request)
+            for completion, policy, request in zip(completions, policies, requests, strict=True)
+        ]
+
+    async def _sample_if_it_fits(
+        self, model: Model, policy: Policy, request: Request
+    ) -> Completion | None:
+        """Return a sample, or ``None`` if a candidate's request is too long.
+
+        Parameters
+        ----------
+        model : Model
+            Model that answers.
+        policy : Policy
+            Policy with the candidate.
+        request : Request
+            Request.
+        """
+        try:
+            (completion,) = await model.generate([request])
+        except ContextTooLong:
+            if self._is_seed(policy):
+                raise
+            return None
+        return completion
+
+    def _is_seed(self, policy: Policy) -> bool:
+        """Return true if a policy answers as the policy to improve does."""
+        seed = PromptCandidate.of(self.context.policy)
+        return policy.id == seed.apply(self.context.policy, policy.lineage).id
 
     def _options(self, policy: Policy, prompt: Prompt) -> dict[str, Any]:
         """Return the tools of a request, with the descriptions of the policy."""
@@ -130,12 +190,12 @@ class Evaluator:
 
     async def _decode(
         self, policies: Sequence[Policy], prompts: Sequence[Prompt], repeats: Sequence[int]
-    ) -> list[DecoderOutput]:
+    ) -> list[DecoderOutput | None]:
         """Return the outputs of policies with another decoder, or a memory, in their order."""
         groups: dict[tuple[str, int], list[int]] = {}
         for position, (policy, repeat) in enumerate(zip(policies, repeats, strict=True)):
             groups.setdefault((policy.id, repeat), []).append(position)
-        results: dict[int, DecoderOutput] = {}
+        results: dict[int, DecoderOutput | None] = {}
         for (_, repeat), positions in groups.items():
             loaded = load_policy(
                 policies[positions[0]],
@@ -144,10 +204,16 @@ class Evaluator:
                 prompts=prompts,
                 wrap=self.context.run.wrap,
             )
-            outputs = await loaded.decode(
-                [prompts[i] for i in positions], seed=self._seed + 100 * repeat
-            )
-            results.update(zip(positions, outputs, strict=True))
+            try:
+                outputs = await loaded.decode(
+                    [prompts[i] for i in positions], seed=self._seed + 100 * repeat
+                )
+            except ContextTooLong:
+                if self._is_seed(policies[positions[0]]):
+                    raise
+                results.update(dict.fromkeys(positions))
+            else:
+                results.update(zip(positions, outputs, strict=True))
         return [results[position] for position in range(len(prompts))]
 
     @property
