@@ -15,6 +15,7 @@ from backtalk.learn.prompt.tools.calls import ToolDefinition, answer_with_calls
 from backtalk.models import Model, Request
 from backtalk.models.cut_answers import warn_of_cut_answers
 from backtalk.models.errors import ContextTooLong
+from backtalk.models.fitting_requests import generate_fitting
 from backtalk.models.protocol import Completion, Usage
 from backtalk.policy import Lineage, Policy, PromptTemplate, load_policy
 
@@ -144,36 +145,11 @@ class Evaluator:
             )
             for policy, prompt, repeat in zip(policies, prompts, repeats, strict=True)
         ]
-        try:
-            return [*await model.generate(requests)]
-        except ContextTooLong as error:
-            completions = error.completions or (None,) * len(requests)
-        return [
-            completion or await self._sample_if_it_fits(model, policy, request)
-            for completion, policy, request in zip(completions, policies, requests, strict=True)
-        ]
-
-    async def _sample_if_it_fits(
-        self, model: Model, policy: Policy, request: Request
-    ) -> Completion | None:
-        """Return a sample, or ``None`` if a candidate's request is too long.
-
-        Parameters
-        ----------
-        model : Model
-            Model that answers.
-        policy : Policy
-            Policy with the candidate.
-        request : Request
-            Request.
-        """
-        try:
-            (completion,) = await model.generate([request])
-        except ContextTooLong:
-            if self._is_seed(policy):
-                raise
-            return None
-        return completion
+        completions = await generate_fitting(model, requests)
+        for completion, policy, request in zip(completions, policies, requests, strict=True):
+            if completion is None and self._is_seed(policy):
+                await model.generate([request])  # raises the error
+        return completions
 
     def _is_seed(self, policy: Policy) -> bool:
         """Return true if a policy answers as the policy to improve does."""

@@ -13,6 +13,7 @@ from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.views import CritiqueView, Pair
 from backtalk.learn.context import MethodContext
 from backtalk.models import NamedSpec, Request
+from backtalk.models.fitting_requests import generate_fitting
 from backtalk.policy import Policy
 from backtalk.prompts import refinement_prompt
 
@@ -45,7 +46,9 @@ def only_answers(policy: Policy) -> bool:
 
 
 async def refine(context: MethodContext, critiques: Sequence[CritiqueView]) -> list[Refinement]:
-    """Return the answers that the policy's model refines by critiques; unchanged ones are left out.
+    """Return the answers that the policy's model refines by critiques.
+
+    Unchanged ones, and those that do not fit into the context window, are left out.
 
     Parameters
     ----------
@@ -71,10 +74,10 @@ async def refine(context: MethodContext, critiques: Sequence[CritiqueView]) -> l
     ]
     if requests:
         with context.run.task("refining criticised answers", len(requests)):
-            completions = await context.model().generate(requests)
+            completions = await generate_fitting(context.model(), requests)
         results += [
             Refinement(view.prompt, view.completion, completion.text)
             for view, completion in zip(open_views, completions, strict=True)
-            if completion.finish_reason != "length"
+            if completion is not None and completion.finish_reason != "length"
         ]
     return [one for one in results if one.text.strip() and one.text != one.original]
