@@ -335,6 +335,7 @@ def test_what_chat_completions_cannot_express_is_refused_by_name(
 
 @pytest.mark.parametrize(
     ("status", "kind"), [(400, "invalid_request_error"), (401, "authentication_error"),
+                         (404, "not_found_error"), (405, "api_error"), (501, "api_error"),
                          (429, "rate_limit_error"), (418, "api_error")]
 )  # fmt: skip
 def test_errors_have_anthropics_shape(chat_gateway, upstream, status, kind):

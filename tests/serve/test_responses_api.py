@@ -176,6 +176,28 @@ def test_an_unknown_model_is_no_missing_api(client, upstream, error):
     assert len(upstream.paths) == 1
 
 
+@pytest.mark.parametrize("is_known", [False, True])
+@pytest.mark.parametrize("param", ["input", None])
+def test_an_unknown_item_is_no_missing_api(gateway, upstream, is_known, param):
+    message = "Item with id 'rs_1' not found. Items are not persisted when `store` is set to false."
+    own = ScriptedReply(body=own_response())
+    missing = ScriptedReply(404, {"error": {"message": message, "param": param, "code": None}})
+    upstream.next += [*([own] if is_known else []), missing, own]
+    body = {"model": "m", "input": "x"}
+    for reply in list(upstream.next):
+        assert gateway.http.post("/v1/responses", json=body).status_code == reply.status
+    assert set(upstream.paths) == {"/v1/responses"}
+
+
+def test_an_upstream_that_has_the_api_does_not_lack_it_for_others(gateway, upstream):
+    own = ScriptedReply(body=own_response())
+    upstream.next += [own, MISSING, own]
+    body = {"model": "m", "input": "x"}
+    answers = [gateway.http.post("/v1/responses", json=body).status_code for _ in range(3)]
+    assert answers == [200, 404, 200]
+    assert set(upstream.paths) == {"/v1/responses"}
+
+
 def test_a_translated_stream_is_read_by_the_client(chat_client, chat_gateway):
     with chat_client.responses.stream(model="small", input="Hello there") as stream:
         deltas = [e.delta for e in stream if e.type == "response.output_text.delta"]

@@ -26,7 +26,7 @@ from backtalk.serve.gateway.endpoints import complete
 from backtalk.serve.gateway.proxy import proxy_and_log
 from backtalk.serve.gateway.sse import EventSplitter, split_data
 from backtalk.serve.gateway.translation.chunks import as_chunk
-from backtalk.serve.gateway.translation.support import Api, first_group, is_missing, learn_api
+from backtalk.serve.gateway.translation.support import Api, first_group, learn_api
 
 _ANTHROPIC_HEADERS = frozenset({b"anthropic-version", b"anthropic-beta"})
 
@@ -143,15 +143,10 @@ async def _respond_by_upstreams(exchange: Exchange, upstreams: Sequence[Upstream
                 raise
             remaining = remaining[len(group) :]
             continue
-        if may_have_api:
-            answered = exchange.request.record.notes.get("upstream")
-            index = next((i for i, one in enumerate(group) if one.name == answered), 0)
-            lacks_api = is_missing(response)
-            if lacks_api or response.status_code == 200:
-                learn_api(group[index], exchange.api, has=not lacks_api)
-            if lacks_api and group[index].settings.apis is None:
-                remaining = remaining[index:]
-                continue
+        if may_have_api and learn_api(group[0], exchange.api, response):
+            continue
+        if response.status_code >= 400:
+            response = with_translated_error(exchange, response)
         last, remaining = response, remaining[len(group) :]
         if response.status_code not in RETRYABLE:
             return response
@@ -165,10 +160,7 @@ async def _respond_by_group(
     exchange: Exchange, group: Sequence[Upstream], *, may_have_api: bool
 ) -> Response:
     if may_have_api:
-        response = await exchange.respond_natively(group)
-        if response.status_code >= 400:
-            return with_translated_error(exchange, response)
-        return response
+        return await exchange.respond_natively(group)
     chat = exchange.as_chat()
     return await translated(exchange, await proxy_and_log(chat, chat.to_upstream(), group))
 
@@ -203,7 +195,7 @@ async def translated(exchange: Exchange, response: Response) -> Response:
 def with_translated_error(exchange: Exchange, response: Response) -> Response:
     """Return an error in the shape of the API of the request."""
     content = getattr(response, "body", None)
-    if content is None or is_missing(response):
+    if content is None:
         return response
     changed = exchange.translate_error(response.status_code, bytes(content))
     if changed is content:

@@ -14,6 +14,8 @@ from backtalk.serve.backends.upstream import Upstream
 Api = Literal["chat", "responses", "messages"]
 
 _MISSING_STATUS = frozenset({404, 405, 501})
+_OBJECTS = ("model", "previous", "with id")
+"""Words of the errors about an object that does not exist, at an endpoint that does."""
 _ASK_AGAIN_SECONDS = 600.0
 """Seconds after which an upstream that lacked an API is asked again."""
 
@@ -31,8 +33,10 @@ def has_api(upstream: Upstream, api: Api) -> bool | None:
     return known
 
 
-def learn_api(upstream: Upstream, api: Api, *, has: bool) -> None:
-    """Remember that an upstream has an API, or lacks it.
+def learn_api(upstream: Upstream, api: Api, response: Response) -> bool:
+    """Remember what an answer tells about an API; return true if the upstream lacks it.
+
+    An upstream that is known to have an API does not lack it later.
 
     Parameters
     ----------
@@ -40,10 +44,15 @@ def learn_api(upstream: Upstream, api: Api, *, has: bool) -> None:
         Upstream that has answered.
     api : {"chat", "responses", "messages"}
         API of the request.
-    has : bool
-        False if the upstream lacks the API.
+    response : Response
+        Answer of the upstream.
     """
-    _learned[upstream.name, api] = (has, time.monotonic())
+    if has_api(upstream, api) is True:
+        return False
+    lacks_api = is_missing(response)
+    if lacks_api or response.status_code == 200:
+        _learned[upstream.name, api] = (not lacks_api, time.monotonic())
+    return lacks_api
 
 
 def first_group(upstreams: Sequence[Upstream], api: Api) -> tuple[list[Upstream], bool]:
@@ -68,7 +77,8 @@ def first_group(upstreams: Sequence[Upstream], api: Api) -> tuple[list[Upstream]
 def is_missing(response: Response) -> bool:
     """Return true if an answer says that the server does not have the endpoint.
 
-    An error about a model is no such answer. LM Studio answers with an error and the status 200.
+    An error about a model or another object is no such answer. LM Studio answers with an error and
+    the status 200.
     """
     content = getattr(response, "body", None)
     if content is None or (response.status_code not in _MISSING_STATUS and len(content) > 1_000):
@@ -82,11 +92,11 @@ def is_missing(response: Response) -> bool:
         return isinstance(error, str) and error.startswith("Unexpected endpoint")
     if response.status_code not in _MISSING_STATUS:
         return False
-    return not (isinstance(error, dict) and _is_about_model(error))
+    return not (isinstance(error, dict) and _is_about_object(error))
 
 
-def _is_about_model(error: dict[str, object]) -> bool:
+def _is_about_object(error: dict[str, object]) -> bool:
     if error.get("code") == "upstream_failed":  # the gateway's own, for an error that is not JSON
         return False
-    about = f"{error.get('code')} {error.get('param')} {error.get('message')}".lower()
-    return "model" in about or "previous" in about
+    about = f"{error.get('code')} {error.get('message')}".lower()
+    return bool(error.get("param")) or any(word in about for word in _OBJECTS)
