@@ -84,10 +84,11 @@ def _model():
 
 @register_model("narrow")
 def _narrow_model():
-    """Return a model in whose context a demonstration beside the request does not fit."""
+    """Return a model in whose context a second or a long message of a user does not fit."""
 
     def answer(request):
-        if sum(message.role == "user" for message in request.messages) > 1:
+        texts = [message.text for message in request.messages if message.role == "user"]
+        if len(texts) > 1 or len(texts[0]) > 100:
             raise ContextTooLong("A prompt of 600 tokens does not fit")
         return _answer(request)
 
@@ -177,6 +178,13 @@ def test_a_candidate_that_does_not_fit_into_the_context_loses(store, remembers):
     learned = learn("prompt", policy, store, **OPTIONS)
     assert learned.prompt.rules == ("Say please.",)
     assert not learned.prompt.demonstrations
+
+
+def test_a_writer_whose_requests_do_not_fit_writes_nothing(store, caplog):
+    fill(store, "edit")
+    learned = learn("prompt", NARROW, store, **OPTIONS | {"rewrite": True})
+    assert learned.prompt.rules == ("Say please.",)
+    assert caplog.text.count("do not fit into the context window of narrow") == 1
 
 
 def test_a_prompt_of_the_policy_that_does_not_fit_is_an_error(store):

@@ -11,6 +11,7 @@ from backtalk.learn.prompt.edits import lines, with_lines, with_rules
 from backtalk.learn.prompt.protocol import PromptCandidate, TextFeedback
 from backtalk.learn.prompt.writer import Examples, History
 from backtalk.models import Model, Request, Sampling
+from backtalk.models.fitting_requests import generate_fitting
 from backtalk.prompts import critique_prompt, refinement_prompt, reports_no_issues
 from backtalk.worlds import get_world
 from backtalk.worlds.skills import rule_induction_prompt
@@ -230,7 +231,8 @@ class WorldWriter:
             return []
         sampling = Sampling(temperature=0.0, max_tokens=2 * self._world.max_tokens)
         requests = [Request(messages=chat, sampling=sampling, seed=seed) for chat in chats]
-        return [completion.text.strip() for completion in await self._model.generate(requests)]
+        completions = await generate_fitting(self._model, requests)
+        return ["" if one is None else one.text.strip() for one in completions]
 
     def _example(self, prompt: Prompt, answer: str) -> str:
         try:

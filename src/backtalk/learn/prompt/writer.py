@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,8 @@ from backtalk.learn.prompt.edits import with_instruction
 from backtalk.learn.prompt.protocol import PromptCandidate, TextFeedback
 from backtalk.models import LocalSpec, Model, NamedSpec, Request, Sampling
 from backtalk.policy import Policy, read_policy
+
+log = logging.getLogger(__name__)
 
 History = Sequence[tuple[PromptCandidate, float]]
 """Candidates with their scores in [0, 1], the best last."""
@@ -157,6 +160,7 @@ class InstructionWriter:
     def __init__(self, model: Model, sampling: Sampling = DEFAULT_SAMPLING) -> None:
         self._model = model
         self._sampling = sampling
+        self._warned = False
 
     def inference_chat(self, examples: Examples) -> Prompt:
         """Return the messages that ask the model for the instruction behind examples."""
@@ -165,7 +169,7 @@ class InstructionWriter:
     async def ask(
         self, requests: Sequence[Prompt], *, seed: int = 0, max_tokens: int | None = None
     ) -> list[str]:
-        """Return the model's reply to each request.
+        """Return the model's reply to each request, empty if the request is too long for it.
 
         Parameters
         ----------
@@ -179,13 +183,23 @@ class InstructionWriter:
         sampling = self._sampling
         if max_tokens is not None:
             sampling = sampling.model_copy(update={"max_tokens": max_tokens})
-        completions = await self._model.generate(
+        completions = await generate_fitting(
+            self._model,
             [
                 Request(messages=request, sampling=sampling, sample_index=index, seed=seed)
                 for index, request in enumerate(requests)
-            ]
+            ],
         )
-        return [completion.text.strip() for completion in completions]
+        if (too_long := completions.count(None)) and not self._warned:
+            self._warned = True
+            log.warning(
+                "%s of %s requests to write a prompt do not fit into the context window of %s: "
+                "name a policy with another model as the writer.",
+                too_long,
+                len(completions),
+                self._model.name,
+            )
+        return ["" if one is None else one.text.strip() for one in completions]
 
     async def infer(
         self, candidate: PromptCandidate, groups: Sequence[Examples], *, seed: int = 0
