@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from backtalk.feedback import Interaction, Message, Response, as_prompt, parse_interaction
@@ -68,6 +70,23 @@ def test_encrypted_reasoning_has_no_text() -> None:
         "reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}],
     }
     assert (answer_text(message), answer_reasoning(message)) == ("42", "")
+
+
+@pytest.mark.parametrize("type_", [["text"], {"is": "text"}, 3, None])
+def test_a_part_whose_type_is_no_text_is_read_by_its_fields(type_) -> None:
+    assert answer_text({"content": [{"type": type_, "text": "42"}]}) == "42"
+    assert other_parts({"content": [{"type": type_, "text": "42"}]}) == []
+    unknown = {"type": type_, "data": "x"}
+    assert other_parts({"content": [unknown]}) == other_parts({"images": [unknown]}) == [unknown]
+    assert answer_reasoning({"content": [unknown]}) == ""
+    assert Message(role="assistant", content=({"type": type_, "text": "42"},)).text == "42"
+    is_plain((Message(role="assistant", content=({"type": type_, "text": "42"},)),))
+
+
+def test_reasoning_that_is_nested_without_end_has_no_text() -> None:
+    nested = json.loads("[" * 600 + "]" * 600)
+    assert answer_reasoning({"reasoning": nested}) == ""
+    assert answer_reasoning({"reasoning": nested, "thinking": THOUGHT}) == THOUGHT
 
 
 def test_an_image_is_another_part_of_an_answer() -> None:

@@ -132,6 +132,12 @@ def test_arguments_are_whole_however_they_are_cut(cuts, start, has_index, repeat
     assert assembled(pieces) == TWO
 
 
+def test_arguments_that_are_nested_too_deeply_to_parse_are_assembled() -> None:
+    deep = '{"a":' * 100_000 + "{}" + "}" * 100_000
+    pieces = [piece(0, None, "w", deep), piece(0, None, "w", " ")]
+    assert assembled([*pieces, piece(0, None, "w", "x")]) == [(None, "w", deep + " x")]
+
+
 def stream(*choices, **top):
     assembler = StreamAssembler()
     for choice in choices:

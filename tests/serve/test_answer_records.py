@@ -93,6 +93,20 @@ def test_an_image_in_an_answer_is_a_part_of_its_message(ask) -> None:
     assert response.messages[0].content == ({"type": "text", "text": "Look:"}, image)
 
 
+def test_a_part_whose_type_is_no_text_is_passed_and_stored(ask, gateway) -> None:
+    part = {"type": ["x"]}
+    answer, interaction = ask(
+        stream_of(chunk({"content": [part]}), chunk({"content": "42"}, "stop")), stream=True
+    )
+    assert answer.text.endswith("data: [DONE]\n\n")
+    assert interaction.responses[0].text == "42"
+    messages = [{"role": "user", "content": [{"type": ["x"], "text": "6 * 7?"}]}]
+    _, interaction = ask(whole({"content": [part, {"type": "text", "text": "42"}]}),
+                         messages=messages)  # fmt: skip
+    assert interaction.prompt[0].text == "6 * 7?"
+    assert interaction.responses[0].text == "42"
+
+
 def test_a_spoken_answer_is_stored_by_its_transcript(ask) -> None:
     audio = {"id": "au", "data": "QUJD", "transcript": "Hello there"}
     _, complete = ask(whole({"content": None, "audio": audio}))

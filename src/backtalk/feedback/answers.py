@@ -46,4 +46,4 @@ def _is_text(message: Message) -> bool:
         return False
     if message.content is None or isinstance(message.content, str):
         return True
-    return all(part.get("type") in {"text", None} and "text" in part for part in message.content)
+    return all(part.get("type") in ("text", None) and "text" in part for part in message.content)

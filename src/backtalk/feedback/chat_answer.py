@@ -25,7 +25,10 @@ _REASONING_PARTS = frozenset(
 )  # fmt: skip
 """Types of parts that hold reasoning; that of some of them is encrypted."""
 
-_TEXT_PARTS = frozenset({"text", "output_text", "refusal", None})
+_TEXT_PARTS = frozenset({"text", "output_text", "refusal", ""})
+
+_MAX_DEPTH = 16
+"""Number of lists and parts in which reasoning may be nested."""
 
 
 def answer_text(message: Mapping[str, Any]) -> str:
@@ -68,13 +71,19 @@ def other_parts(message: Mapping[str, Any]) -> list[dict[str, Any]]:
         for part in parts
         if isinstance(part, dict)
         and not is_reasoning_part(part)
-        and (part.get("type") not in _TEXT_PARTS or not _part_text(part))
+        and (_type(part) not in _TEXT_PARTS or not _part_text(part))
     ]
 
 
 def is_reasoning_part(part: Any) -> bool:
     """Return true if a part of a message's content holds reasoning."""
-    return isinstance(part, dict) and part.get("type") in _REASONING_PARTS
+    return isinstance(part, dict) and _type(part) in _REASONING_PARTS
+
+
+def _type(part: Mapping[str, Any]) -> str:
+    """Return the type of a part, empty if it is no text."""
+    value = part.get("type")
+    return value if isinstance(value, str) else ""
 
 
 def _part_text(part: Any) -> str:
@@ -87,14 +96,16 @@ def _part_text(part: Any) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _reasoning_text(value: Any) -> str:
+def _reasoning_text(value: Any, *, depth: int = 0) -> str:
     """Return the text of reasoning, which may be nested in parts."""
     if isinstance(value, str):
         return value
+    if depth == _MAX_DEPTH:
+        return ""
     if isinstance(value, list):
-        return "".join(_reasoning_text(item) for item in value)
+        return "".join(_reasoning_text(item, depth=depth + 1) for item in value)
     if isinstance(value, dict):
         for name in ("thinking", "text", "content", "summary", "reasoning"):
-            if value.get(name) and (text := _reasoning_text(value[name])):
+            if value.get(name) and (text := _reasoning_text(value[name], depth=depth + 1)):
                 return text
     return ""

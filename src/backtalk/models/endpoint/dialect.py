@@ -145,7 +145,7 @@ def _mappings(body: Any) -> Iterator[dict[str, Any]]:
     if isinstance(body, str) and body.lstrip().startswith(("{", "[")):
         try:
             body = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return
     if isinstance(body, dict):
         yield body

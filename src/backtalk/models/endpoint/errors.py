@@ -102,7 +102,7 @@ def _status_error(error: APIStatusError, endpoint: EndpointInfo) -> ModelError:
             f"{message}",
             "See the server's log, or try again later",
         )
-    if getattr(error, "code", None) in _TOO_LONG_CODES or _TOO_LONG.search(message):
+    if str(getattr(error, "code", None)) in _TOO_LONG_CODES or _TOO_LONG.search(message):
         return ContextTooLong(
             f"The prompt is too long for {endpoint.model!r} at {server}: {message}",
             "Shorten the prompt, lower max_tokens, or use a model with a longer context",

@@ -115,7 +115,7 @@ class _Call:
             return False
         try:
             json.loads(arguments)
-        except ValueError:
+        except (ValueError, RecursionError):
             return False
         return True
 

@@ -175,7 +175,7 @@ def _with_policy_messages(
 
 
 def _is_instruction(message: Any) -> bool:
-    return isinstance(message, dict) and message.get("role") in SYSTEM_ROLES
+    return isinstance(message, dict) and str(message.get("role")) in SYSTEM_ROLES
 
 
 def with_tool_descriptions(policy: Policy, body: Mapping[str, Any]) -> Mapping[str, Any]:

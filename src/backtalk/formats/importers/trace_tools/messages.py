@@ -170,7 +170,7 @@ def _is_message(value: Any) -> bool:
     has_role = isinstance(value.get("role"), str) and bool(
         {"content", "tool_calls", "function_call", "parts"} & set(value)
     )
-    return has_role or "from" in value or (value.get("type") in _TYPES and "content" in value)
+    return has_role or "from" in value or (str(value.get("type")) in _TYPES and "content" in value)
 
 
 def _is_messages(value: Any) -> bool:
