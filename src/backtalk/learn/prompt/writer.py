@@ -14,6 +14,7 @@ from backtalk.learn.prompt import meta_prompts
 from backtalk.learn.prompt.edits import with_instruction
 from backtalk.learn.prompt.protocol import PromptCandidate, TextFeedback
 from backtalk.models import LocalSpec, Model, NamedSpec, Request, Sampling
+from backtalk.models.fitting_requests import generate_fitting
 from backtalk.policy import Policy, read_policy
 
 log = logging.getLogger(__name__)
