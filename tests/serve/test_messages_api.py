@@ -358,6 +358,13 @@ def test_a_broken_stream_ends_with_an_error_event(chat_gateway, upstream):
     assert "broke off" in events[-1]["error"]["message"]
 
 
+def test_a_stream_without_an_end_ends_with_an_error_event(chat_gateway, upstream):
+    upstream.next.append(streamed(b'data: {"choices": [{"delta": {"content": "At"}}]}\n\n'))
+    events = read_events(create(chat_gateway, stream=True))
+    assert events[-1]["type"] == "error"
+    assert "broke off" in events[-1]["error"]["message"]
+
+
 def test_tokens_are_counted_by_an_upstream_that_can(gateway, upstream):
     upstream.next.append(ScriptedReply(body={"input_tokens": 11}))
     body = {"model": "small", "messages": MESSAGES}

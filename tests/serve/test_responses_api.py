@@ -512,6 +512,33 @@ def test_the_next_upstream_answers_in_its_own_api(settings, upstream):
         assert upstream.bodies[1]["model"] == "other"
 
 
+def chat_stream(*chunks):
+    """Return a streamed chat completion without a blank line after its last event."""
+    events = [b"data: " + json.dumps(chunk).encode() for chunk in chunks]
+    return streamed(b"\n\n".join(events))
+
+
+BEGUN = {"choices": [{"index": 0, "delta": {"content": "At "}}]}
+ENDED = {"choices": [{"index": 0, "delta": {"content": "nine."}, "finish_reason": "stop"}]}
+
+
+def test_a_stream_without_an_end_is_a_failed_response(chat_client, chat_gateway, upstream):
+    upstream.next.append(chat_stream(BEGUN))
+    events = list(chat_client.responses.create(model="small", input="x", stream=True))
+    assert events[-1].type == "response.failed"
+    assert "broke off" in events[-1].response.error.message
+    assert events[-1].response.output[0].status == "incomplete"
+    (interaction,) = interactions(chat_gateway).values()
+    assert interaction.metadata["gateway"]["cut"]
+
+
+def test_the_last_event_of_a_stream_needs_no_blank_line(chat_client, chat_gateway, upstream):
+    upstream.next.append(chat_stream(BEGUN, ENDED))
+    events = list(chat_client.responses.create(model="small", input="x", stream=True))
+    assert events[-1].type == "response.completed"
+    assert events[-1].response.output_text == "At nine."
+
+
 def test_log_probabilities_are_translated(chat_client, upstream):
     reply = completion_with({"content": "A"})
     token = {"token": "A", "logprob": -0.5, "bytes": [65], "top_logprobs": []}

@@ -36,6 +36,11 @@ class MessageEvents:
         self._is_started = False
         self._is_refused = False
 
+    @property
+    def is_finished(self) -> bool:
+        """If true, a chunk has named the reason of the answer's end."""
+        return self._reader.finish_reason is not None
+
     def start(self) -> Iterator[Event]:
         """Yield the events before the first chunk: none, as the first chunk names the model."""
         return iter(())

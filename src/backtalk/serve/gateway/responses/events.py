@@ -37,6 +37,11 @@ class ResponseEvents:
         self._open: _Item | None = None
         self._sequence = 0
 
+    @property
+    def is_finished(self) -> bool:
+        """If true, a chunk has named the reason of the answer's end."""
+        return self._reader.finish_reason is not None
+
     def start(self) -> Iterator[Event]:
         """Yield the events before the first chunk."""
         response = self._context.response()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -33,6 +33,10 @@ _ANTHROPIC_HEADERS = frozenset({b"anthropic-version", b"anthropic-beta"})
 
 class EventTranslator(Protocol):
     """Translation of the chunks of one chat completion to the events of another API."""
+
+    @property
+    def is_finished(self) -> bool:
+        """If true, a chunk has named the reason of the answer's end."""
 
     def start(self) -> Iterator[dict[str, Any]]:
         """Yield the events before the first chunk."""
@@ -206,19 +210,34 @@ def with_translated_error(exchange: Exchange, response: Response) -> Response:
 
 async def _translated_events(exchange: Exchange, content: Any) -> AsyncIterator[bytes]:
     """Yield the events of a stream of chat completion chunks in the API of the request."""
-    translator, splitter = exchange.translator(), EventSplitter()
-    async with aclosing(content):
+    translator = exchange.translator()
+    async with aclosing(content), aclosing(_split(content)) as chunks:
         for event in encode(translator.start()):
             yield event
-        async for data in content:
-            for chunk in splitter.feed(data if isinstance(data, bytes) else bytes(data)):
-                events, is_last = _translate_event(translator, chunk)
-                for event in encode(events):
-                    yield event
-                if is_last:
-                    return
-        for event in encode(translator.finish()):
+        async for chunk in chunks:
+            events, is_last = _translate_event(translator, chunk)
+            for event in encode(events):
+                yield event
+            if is_last:
+                return
+    for event in encode(translator.finish() if translator.is_finished else _cut(translator)):
+        yield event
+
+
+async def _split(content: Any) -> AsyncGenerator[bytes]:
+    """Yield the events of a stream; the last one may lack its blank line."""
+    splitter = EventSplitter()
+    async for data in content:
+        for event in splitter.feed(data if isinstance(data, bytes) else bytes(data)):
             yield event
+    if splitter.remainder:
+        yield splitter.remainder
+
+
+def _cut(translator: EventTranslator) -> Iterator[dict[str, Any]]:
+    """Yield the events for a stream that ended before its answer."""
+    message = "The upstream broke off its response: it ended without a finish reason"
+    return translator.fail(APIError(502, message, code="upstream_broke_off"))
 
 
 def _translate_event(
