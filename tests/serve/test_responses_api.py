@@ -1,6 +1,7 @@
 """The Responses API: by upstreams that have it, by chat completions, and by policies."""
 
 import json
+from contextlib import ExitStack
 
 import openai
 import pytest
@@ -12,8 +13,8 @@ from backtalk.models.spec import EndpointSpec, NamedSpec
 from backtalk.policy import Policy, save_policy
 from backtalk.promotion import promote
 from backtalk.store import Store
-from tests.serve.conftest import running_gateway
-from tests.serve.upstream import ScriptedReply, reply_of
+from tests.serve.conftest import running_gateway, serving
+from tests.serve.upstream import ScriptedReply, make_upstream, reply_of
 
 TOOL = {"type": "function", "name": "look_up", "parameters": {"type": "object"}, "strict": False}
 MISSING = ScriptedReply(404, {"error": {"message": "File Not Found", "code": 404}})
@@ -411,6 +412,47 @@ def test_an_upstream_that_stores_none_gets_the_conversation(client, upstream):
     assert "previous_response_id" not in upstream.bodies[2]
     assert [item["content"] for item in upstream.bodies[3]["input"]] == [
         "When?", "At nine.", "Sure?", "At nine.", "Really?"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "message", ["Previous response with id 'resp_up' not found.", "Response 'resp_up' not found."]
+)
+def test_an_upstream_that_forgets_a_response_gets_that_conversation(client, upstream, message):
+    forgotten = ScriptedReply(404, {"error": {"code": None, "message": message}})
+    own = ScriptedReply(body=own_response())
+    upstream.next += [own, forgotten, own, own]
+    first = client.responses.create(model="small", input="When?")
+    second = client.responses.create(model="small", input="Sure?", previous_response_id=first.id)
+    client.responses.create(model="small", input="Really?", previous_response_id=second.id)
+    assert [item["content"] for item in upstream.bodies[2]["input"]] == [
+        "When?", "At nine.", "Sure?"
+    ]  # fmt: skip
+    assert upstream.bodies[3]["previous_response_id"] == "resp_up"
+
+
+@pytest.mark.parametrize("is_reachable", [False, True])
+def test_the_next_upstream_continues_a_conversation(settings, upstream, is_reachable):
+    app, first = make_upstream()
+    with ExitStack() as served:
+        address = served.enter_context(serving(app)) + "/v1"
+        pair = [
+            settings.upstreams[0].model_copy(update={"base_url": url, "apis": ("responses",)})
+            for url in (address, upstream.url)
+        ]
+        once = settings.retry.model_copy(update={"max_attempts": 1})
+        both = settings.model_copy(update={"upstreams": tuple(pair), "retry": once})
+        first.next += [ScriptedReply(body=own_response()), ScriptedReply(503)]
+        upstream.next.append(ScriptedReply(body=own_response(id="resp_two")))
+        with running_gateway(both) as gateway:
+            body = {"model": "small", "input": "When?"}
+            id_ = gateway.http.post("/v1/responses", json=body).json()["id"]
+            if not is_reachable:
+                served.close()
+            body = {"model": "small", "input": "Sure?", "previous_response_id": id_}
+            assert gateway.http.post("/v1/responses", json=body).status_code == 200
+    assert [item["content"] for item in upstream.bodies[0]["input"]] == [
+        "When?", "At nine.", "Sure?"
     ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from starlette.responses import Response
 
 from backtalk.feedback import Interaction
+from backtalk.serve.backends.failover import RETRYABLE
 from backtalk.serve.backends.upstream import Upstream
 from backtalk.serve.errors import APIError
 from backtalk.serve.gateway.completion_request import EndpointKind
@@ -36,6 +37,8 @@ from backtalk.serve.interaction_log import RequestRecord, chat_interactions
 
 _without_storage: set[str] = set()
 """Names of the upstreams that store no responses."""
+_NO_STORAGE = ("support", "not implemented", "disabled", "unknown parameter", "unrecognized")
+"""Words of the errors of upstreams that store no responses."""
 
 
 def _interactions(record: RequestRecord, completion: Mapping[str, Any]) -> list[Interaction]:
@@ -106,16 +109,30 @@ class ResponseExchange(Exchange):
         """
         if self.previous is None:
             return await super().respond_natively(upstreams)
-        own = upstream_response_id(self.previous, upstreams[0].name)
-        if own is not None and upstreams[0].name not in _without_storage:
-            body = {**self.original, "previous_response_id": own}
-            sent = self.native_request(body)
-            response = await proxy_and_log(self.request, sent, upstreams[:1])
-            if not _is_unknown_previous(response):
-                return response
-            _without_storage.add(upstreams[0].name)
+        first = upstreams[0]
+        own = upstream_response_id(self.previous, first.name)
+        if own is not None and first.name not in _without_storage:
+            try:
+                response = await self._continue(first, own)
+            except APIError as error:
+                if error.status < 500 or len(upstreams) == 1:
+                    raise
+                upstreams = upstreams[1:]
+            else:
+                if _is_about_previous(response, own):
+                    if _lacks_storage(response):
+                        _without_storage.add(first.name)
+                elif response.status_code in RETRYABLE and len(upstreams) > 1:
+                    upstreams = upstreams[1:]
+                else:
+                    return response
         sent = self.native_request(self._written_out())
         return await proxy_and_log(self.request, sent, upstreams)
+
+    async def _continue(self, upstream: Upstream, own: str) -> Response:
+        """Respond by the upstream that has stored the previous response, by its own id of it."""
+        sent = self.native_request({**self.original, "previous_response_id": own})
+        return await proxy_and_log(self.request, sent, [upstream])
 
     def _written_out(self) -> dict[str, Any]:
         """Return the body with the conversation so far in place of the previous response."""
@@ -159,14 +176,33 @@ def with_conversation(exchange: ResponseExchange, parent: Interaction | None) ->
     return replace(exchange, request=replace(exchange.request, record=linked))
 
 
-def _is_unknown_previous(response: Response) -> bool:
-    """Return true if an upstream does not know the previous response."""
+def _is_about_previous(response: Response, own: str) -> bool:
+    """Return true if an answer is an error about the previous response.
+
+    Parameters
+    ----------
+    response : Response
+        Answer of an upstream.
+    own : str
+        The upstream's id of the previous response.
+    """
+    about = _error_text(response)
+    return any(name in about for name in ("previous_response", "previous response", own.lower()))
+
+
+def _lacks_storage(response: Response) -> bool:
+    """Return true if an error says that the upstream stores no responses at all."""
+    about = _error_text(response)
+    return "not found" not in about and any(word in about for word in _NO_STORAGE)
+
+
+def _error_text(response: Response) -> str:
+    """Return an error about the request in lower case; empty if an answer is none."""
     content = getattr(response, "body", None)
     if response.status_code not in {400, 404, 422, 501} or content is None:
-        return False
+        return ""
     try:
-        error = json.loads(bytes(content)).get("error")
-    except (ValueError, AttributeError):
-        return False
-    about = json.dumps(error).lower()
-    return "previous_response" in about or "previous response" in about
+        value = json.loads(bytes(content))
+    except (ValueError, RecursionError):
+        return ""
+    return json.dumps(value.get("error", value)).lower() if isinstance(value, dict) else ""
