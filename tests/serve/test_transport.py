@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import re
 import zlib
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -265,6 +267,37 @@ def test_events_are_split_alike_however_the_bytes_arrive(events, line_break, siz
         position, turn = position + size, turn + 1
     assert b"".join(got) + splitter.remainder == stream
     assert [part.strip(b"\r\n") for part in got] == [block.strip(b"\r\n") for block in blocks]
+
+
+class CountingBuffer(bytearray):
+    """Buffer that counts the bytes that are searched."""
+
+    searched = 0
+
+    def find(self, sub, start=0, *end):
+        index = super().find(sub, start, *end)
+        stop = min([len(self), *end]) if index < 0 else index + len(sub)
+        self.searched += max(0, stop - start)
+        return index
+
+
+@pytest.mark.parametrize("blanks", [[b"\n\n"], [b"\r\n\r\n"], [b"\r\r"], [b"\n\n", b"\r\r"]])
+def test_each_byte_is_searched_a_few_times_whatever_the_line_break(blanks):
+    events = [b"data: 1" + blanks[i % len(blanks)] for i in range(2_000)]
+    splitter = EventSplitter()
+    splitter._buffer = buffer = CountingBuffer()
+    assert list(splitter.feed(b"".join(events))) == events
+    assert buffer.searched <= 4 * sum(map(len, events))
+
+
+@given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"a", b":"]), max_size=30))
+def test_an_event_ends_with_the_first_blank_line(parts):
+    stream = b"".join(parts)
+    ends = [blank.end() for blank in re.finditer(rb"\n\n|\n\r\n?|\r\r\n?", stream)]
+    events = [stream[start:end] for start, end in pairwise([0, *ends])]
+    splitter = EventSplitter()
+    assert list(splitter.feed(stream)) == events
+    assert splitter.remainder == stream[sum(map(len, events)) :]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from typing import Any
 DONE = b"data: [DONE]\n\n"
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BLANK_LINES = (b"\n\n", b"\n\r", b"\r\r")
+"""End of a line and beginning of the blank line after it."""
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+$")
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 """Beginnings of the lines of a stream of events."""
@@ -45,23 +47,38 @@ class EventSplitter:
         buffer, start = self._buffer, 0
         searched = max(0, len(buffer) - 1)
         buffer += data
-        while (end := _find_event_end(buffer, searched)) is not None:
+        for end in event_ends(buffer, searched):
             yield bytes(buffer[start:end])
-            start = searched = end
+            start = end
         del buffer[:start]
 
 
-def _find_event_end(buffer: bytearray, start: int) -> int | None:
-    """Return the end of the first blank line at or after ``start``, ``None`` if there is none."""
-    end = len(buffer)
-    first = end
-    for blank in (b"\n\n", b"\n\r", b"\r\r"):
-        index = buffer.find(blank, start, min(end, first + 1))
-        first = first if index < 0 else index
-    if first == end:
-        return None
-    after = first + 2
-    return after + 1 if buffer[after - 1 : after + 1] == b"\r\n" else after
+def event_ends(buffer: bytearray, start: int) -> Iterator[int]:
+    r"""Yield the end of each blank line at or after a position.
+
+    The next blank line of each kind is searched once, however many of another kind precede it.
+
+    Parameters
+    ----------
+    buffer : bytearray
+        Bytes, which do not change meanwhile.
+    start : int
+        Position.
+
+    Examples
+    --------
+    >>> list(event_ends(bytearray(b"1\n\n2\r\n\r\n3"), 0))
+    [3, 8]
+    """
+    found = {blank: buffer.find(blank, start) for blank in _BLANK_LINES}
+    while (first := min((at for at in found.values() if at >= 0), default=-1)) >= 0:
+        end = first + 2
+        if buffer[end - 1 : end + 1] == b"\r\n":
+            end += 1
+        yield end
+        for blank, at in found.items():
+            if 0 <= at < end:
+                found[blank] = buffer.find(blank, end)
 
 
 def is_event_stream(start: bytes) -> bool | None:
