@@ -287,6 +287,17 @@ def test_tokens_of_several_choices_are_counted_if_only_one_is_reported(
     assert count_completion_tokens({"choices": choices, **usage}) == counted
 
 
+def test_empty_pieces_of_a_stream_are_no_tokens() -> None:
+    assembler = StreamAssembler()
+    for text in ("", "Yes", ".", ""):
+        for index in range(2):
+            assembler.feed({"choices": [{"index": index, "delta": {"content": text}}]})
+    assembler.feed({"choices": [], "usage": {"completion_tokens": 4}})
+    completion = assembler.completion()
+    assert [choice["pieces"] for choice in completion["choices"]] == [2, 2]
+    assert count_completion_tokens(completion) == 4
+
+
 @pytest.mark.parametrize(
     ("last", "text", "expected"),
     [

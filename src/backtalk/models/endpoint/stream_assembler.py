@@ -26,7 +26,7 @@ class StreamAssembler:
 
     Works for chat completions and for text completions. Reasoning is in ``reasoning_content`` of
     the message, wherever the server puts it. ``pieces`` of a choice is the number of pieces of text
-    that it came in. An answer that is not whole has two more fields:
+    that it came in, without empty ones. An answer that is not whole has two more fields:
     ``cut`` says why, and ``error`` is the error that the stream told of.
 
     >>> assembler = StreamAssembler()
@@ -145,7 +145,7 @@ class _Choice:
             choice["message"] = self._to_message(texts)
         if any(self._logprobs.values()):
             choice["logprobs"] = self._logprobs
-        choice["pieces"] = sum(map(len, self._texts.values()))
+        choice["pieces"] = sum(1 for pieces in self._texts.values() for piece in pieces if piece)
         return choice
 
     def _to_message(self, texts: dict[str, str]) -> dict[str, Any]:
