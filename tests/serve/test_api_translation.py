@@ -55,6 +55,7 @@ STREAMS = {
     "interleaved calls": [chunk(call(0, "a", "f", '{"a"')), chunk(call(1, "b", "g", '{"b"')),
                           chunk(call(0, arguments=": 1}")), chunk(call(1, arguments=": 2}")),
                           chunk({}, "tool_calls")],
+    "a call that is cut": [chunk(call(0, "a", "f", '{"a": 1, "b": "')), chunk({}, "length")],
     "the length": [chunk({"content": "At"}, "length")],
     "refusal": [chunk({"refusal": "I can"}), chunk({"refusal": "not."}, "stop")],
 }  # fmt: skip

@@ -268,6 +268,25 @@ def test_the_reason_of_the_end_is_translated(
     assert (streamed_["stop_reason"], streamed_["stop_sequence"]) == expected
 
 
+@pytest.mark.parametrize(
+    ("finish_reason", "expected"),
+    [("length", "max_tokens"), ("content_filter", "refusal"), ("stop", "tool_use")],
+)
+def test_a_tool_call_that_is_cut_is_no_use_of_a_tool(
+    chat_gateway, upstream, finish_reason, expected
+):
+    arguments = '{"a": 1}' if finish_reason == "stop" else '{"a": 1, "b": "x'
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    reply = completion_with({"tool_calls": [call]}, finish_reason=finish_reason)
+    upstream.next += [reply, reply]
+    whole = create(chat_gateway).json()
+    events = read_events(create(chat_gateway, stream=True))
+    assert whole["content"][0]["input"] == {"a": 1}
+    pieces = [e["delta"]["partial_json"] for e in events if e["type"] == "content_block_delta"]
+    assert "".join(pieces) == arguments
+    assert whole["stop_reason"] == events[-2]["delta"]["stop_reason"] == expected
+
+
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "QUJD"}}
 
 

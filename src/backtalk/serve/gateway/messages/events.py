@@ -68,10 +68,9 @@ class MessageEvents:
         if not self._count:
             yield from self._add("text", "text", "")
         yield from self._close()
-        reason = "tool_calls" if len(self._reader.calls) else self._reader.finish_reason
-        if self._is_refused:
-            reason = "content_filter"
-        delta = self._context.stop(reason, self._reader.stop_reason)
+        reason = "content_filter" if self._is_refused else self._reader.finish_reason
+        has_calls = len(self._reader.calls) > 0
+        delta = self._context.stop(reason, self._reader.stop_reason, has_calls=has_calls)
         usage = message_usage(self._reader.usage)
         yield {"type": "message_delta", "delta": delta, "usage": usage}
         yield {"type": "message_stop"}

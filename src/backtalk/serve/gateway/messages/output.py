@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic_core import from_json
+
 from backtalk.feedback.chat_answer import answer_reasoning, answer_text
 from backtalk.serve.gateway.messages.request import is_thinking_shown
 from backtalk.serve.gateway.translation.chunks import first_choice
@@ -51,7 +53,9 @@ class MessageContext:
             **fields,
         }
 
-    def stop(self, finish_reason: Any, stop_reason: Any = None) -> dict[str, Any]:
+    def stop(
+        self, finish_reason: Any, stop_reason: Any = None, *, has_calls: bool = False
+    ) -> dict[str, Any]:
         """Return the reason for which a message ended.
 
         Parameters
@@ -60,7 +64,11 @@ class MessageContext:
             Finish reason of the completion.
         stop_reason : Any, optional
             Stop sequence that the server names.
+        has_calls : bool, default False
+            If true, the answer calls tools, which some servers do not say in the finish reason.
         """
+        if has_calls and not is_cut(finish_reason):
+            finish_reason = "tool_calls"
         sequences = self.body.get("stop_sequences")
         if (
             isinstance(stop_reason, str)
@@ -97,20 +105,31 @@ def to_message(completion: Mapping[str, Any], context: MessageContext) -> dict[s
     text = answer_text(answer)
     if text or not calls:
         content.append({"type": "text", "text": text, "citations": None})
-    content += [tool_use(call, context, index) for index, call in enumerate(calls)]
-    reason = "tool_calls" if calls else choice.get("finish_reason")
+    reason = choice.get("finish_reason")
+    partial = is_cut(reason)
+    content += [tool_use(call, context, index, partial=partial) for index, call in enumerate(calls)]
     if answer.get("refusal") and not answer.get("content"):
         reason = "content_filter"
     return context.message(
         **({"model": completion["model"]} if completion.get("model") else {}),
         content=content,
-        **context.stop(reason, choice.get("stop_reason")),
+        **context.stop(reason, choice.get("stop_reason"), has_calls=bool(calls)),
         usage=message_usage(completion.get("usage")),
     )
 
 
+def is_cut(finish_reason: Any) -> bool:
+    """Return true if an answer ended before its tool calls were complete."""
+    return finish_reason in ("length", "content_filter")
+
+
 def tool_use(
-    call: Mapping[str, Any], context: MessageContext, index: int, *, with_input: bool = True
+    call: Mapping[str, Any],
+    context: MessageContext,
+    index: int,
+    *,
+    with_input: bool = True,
+    partial: bool = False,
 ) -> dict[str, Any]:
     """Return a tool call of a chat message as a block.
 
@@ -124,6 +143,8 @@ def tool_use(
         Position among the calls of the answer.
     with_input : bool, default True
         If false, the input is left empty, as it is when a block begins.
+    partial : bool, default False
+        If true, the arguments may break off.
     """
     function = call.get("function")
     function = function if isinstance(function, dict) else {}
@@ -131,16 +152,31 @@ def tool_use(
         "type": "tool_use",
         "id": call.get("id") or f"toolu_{context.id.removeprefix(PREFIX)}_{index}",
         "name": function.get("name") or "",
-        "input": tool_input(function.get("arguments")) if with_input else {},
+        "input": tool_input(function.get("arguments"), partial=partial) if with_input else {},
     }
 
 
-def tool_input(arguments: Any) -> dict[str, Any]:
+def tool_input(arguments: Any, *, partial: bool = False) -> dict[str, Any]:
     """Return the arguments of a call as an object.
 
     Arguments that are no JSON object are in the field ``arguments`` of it.
+
+    Parameters
+    ----------
+    arguments : Any
+        Arguments, as a rule JSON.
+    partial : bool, default False
+        If true, they may break off. The input is then what is complete of them.
+
+    Examples
+    --------
+    >>> tool_input('{"a": 1, "b": "x', partial=True)
+    {'a': 1}
     """
     try:
+        if partial and isinstance(arguments, str) and arguments:
+            value = from_json(arguments, allow_partial=True)
+            return value if isinstance(value, dict) else {}
         value = json.loads(arguments) if isinstance(arguments, str) and arguments else arguments
     except (ValueError, RecursionError):
         return {"arguments": arguments}
