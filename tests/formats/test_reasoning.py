@@ -73,6 +73,51 @@ def test_layouts_without_a_field_for_reasoning_leave_it_out(tmp_path, layout) ->
     assert sum(result.dropped.values()) >= 2
 
 
+SIGNED = {"type": "thinking", "thinking": "A greeting.", "signature": "x"}
+REDACTED = {"type": "redacted_thinking", "data": "x"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "content"),
+    [
+        ([SIGNED, {"type": "text", "text": "Hello."}], "Hello."),
+        ([SIGNED, REDACTED, {"type": "input_audio"}], [{"type": "input_audio"}]),
+    ],
+)
+def test_signed_reasoning_in_the_content_is_exported_only_if_asked_for(
+    tmp_path, parts, content
+) -> None:
+    messages = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": parts},
+        {"role": "user", "content": "6 * 7?"},
+    ]
+    talk = Interaction(id="i", prompt=as_messages(messages, "messages"),
+                       responses=(Response(id="0", text="42"),))  # fmt: skip
+    signed = Case(talk, (Label(interaction="i", annotator=ADA, response="0", good=True),))
+    path = tmp_path / "rows.jsonl"
+    result = export([signed], path, "trl-unpaired")
+    assert json.loads(path.read_text())["prompt"][1] == {"role": "assistant", "content": content}
+    assert sum(result.dropped.values()) == 1
+    result = export([signed], path, "trl-unpaired", reasoning=True)
+    assert json.loads(path.read_text())["prompt"][1] == {
+        "role": "assistant",
+        "content": content,
+        "reasoning_content": "A greeting.",
+    }
+    assert not result.dropped
+
+
+@pytest.mark.parametrize("reasoning", [False, True])
+def test_a_tool_with_a_parameter_reasoning_is_exported_whole(tmp_path, reasoning) -> None:
+    properties = {"role": {"type": "string"}, "reasoning": {"type": "string"}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"properties": properties}}}
+    talk = case().interaction.model_copy(update={"metadata": {"tools": [tool]}})
+    path = tmp_path / "rows.jsonl"
+    export([Case(talk, case().feedback)], path, "openai-chat", reasoning=reasoning)
+    assert json.loads(path.read_text().splitlines()[0])["tools"] == [tool]
+
+
 def test_the_own_layout_holds_reasoning(tmp_path) -> None:
     exported(tmp_path, "backtalk")
     (row,) = read(tmp_path / "rows.jsonl", format="backtalk")

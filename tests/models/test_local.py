@@ -275,6 +275,16 @@ def test_a_message_that_the_assistant_began_is_continued(llama: str) -> None:
     assert len(empty) > len(opened)
 
 
+def test_reasoning_in_the_content_of_a_message_is_not_read(llama: str) -> None:
+    chat = LocalModel(llama).chat
+    thought = {"type": "thinking", "thinking": "A greeting.", "signature": "x"}
+    parts = (thought, {"type": "redacted_thinking", "data": "x"}, {"type": "text", "text": "Hi."})
+    question = Message.user("Are you open?")
+    assert chat.prompt_tokens(
+        [question, Message(role="assistant", content=parts), question]
+    ) == chat.prompt_tokens([question, Message.assistant("Hi."), question])
+
+
 def test_a_continuation_is_scored_as_the_end_of_the_whole_answer(llama: str) -> None:
     model, question = LocalModel(llama), Message.user("Are you open?")
     whole, continuation = run_sync(

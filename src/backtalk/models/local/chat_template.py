@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 from pydantic import JsonValue
 
+from backtalk.feedback.chat_answer import is_reasoning_part
 from backtalk.feedback.interaction import Message
 from backtalk.models.errors import BadRequest, TemplateError
 
@@ -277,7 +278,7 @@ def _as_dict(message: Message, *, reasoning: bool = False) -> dict[str, Any]:
         fields["reasoning_content"] = message.reasoning
     if isinstance(message.content, tuple):
         for part in message.content:
-            if "text" not in part:
+            if "text" not in part and not is_reasoning_part(part):
                 raise BadRequest(
                     f"A part of type {part.get('type')!r} cannot be read by a local model",
                     "Send text only, or use an endpoint",
