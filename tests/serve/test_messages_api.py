@@ -10,8 +10,8 @@ from backtalk.models.spec import EndpointSpec
 from backtalk.policy import Policy, save_policy
 from backtalk.promotion import promote
 from backtalk.store import Store
-from tests.serve.conftest import running_gateway
-from tests.serve.upstream import ScriptedReply, reply_of
+from tests.serve.conftest import running_gateway, serving
+from tests.serve.upstream import ScriptedReply, make_upstream, reply_of
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
 TOOL = {"name": "look_up", "input_schema": {"type": "object"}}
@@ -390,6 +390,33 @@ def test_tokens_are_counted_by_an_upstream_that_can(gateway, upstream):
     answer = gateway.http.post("/v1/messages/count_tokens", json=body)
     assert answer.json() == {"input_tokens": 11}
     assert upstream.paths == ["/v1/messages/count_tokens"]
+
+
+@pytest.mark.parametrize("apis", [("chat",), None])
+@pytest.mark.parametrize("status", [404, 503])
+def test_tokens_are_counted_by_the_upstream_that_can(settings, upstream, apis, status):
+    app, first = make_upstream()
+    with serving(app) as url:
+        pair = [
+            settings.upstreams[0].model_copy(update={"base_url": address, "apis": own})
+            for address, own in ((f"{url}/v1", apis), (upstream.url, ("messages",)))
+        ]
+        first.always = ScriptedReply(status, {"error": {"message": "File Not Found"}})
+        upstream.next.append(ScriptedReply(body={"input_tokens": 11}))
+        with running_gateway(settings.model_copy(update={"upstreams": tuple(pair)})) as gateway:
+            body = {"model": "small", "messages": MESSAGES}
+            answer = gateway.http.post("/v1/messages/count_tokens", json=body)
+    assert answer.json() == {"input_tokens": 11}
+    assert not first.paths if apis else set(first.paths) == {"/v1/messages/count_tokens"}
+
+
+def test_an_error_with_the_status_200_is_no_count(gateway, upstream):
+    error = "Unexpected endpoint or method. (POST /v1/messages/count_tokens)"
+    upstream.next.append(ScriptedReply(body={"error": error}))
+    body = {"model": "small", "messages": MESSAGES}
+    answer = gateway.http.post("/v1/messages/count_tokens", json=body)
+    assert answer.json() == {"input_tokens": 3}
+    assert upstream.paths[-1] == "/v1/chat/completions"
 
 
 def test_tokens_are_counted_by_a_completion_of_one_token_elsewhere(chat_gateway, upstream):

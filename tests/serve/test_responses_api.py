@@ -24,7 +24,8 @@ MISSING = ScriptedReply(404, {"error": {"message": "File Not Found", "code": 404
 def responses_test():
     def say(request):
         text = f"{len(request.messages)} {request.messages[-1].text}"
-        return Completion(text=text, usage=Usage(1, 7, 3), model="responses-test")
+        words = sum(len(message.text.split()) for message in request.messages)
+        return Completion(text=text, usage=Usage(1, words, 3), model="responses-test")
 
     return FunctionModel(say, name="responses-test")
 
@@ -526,10 +527,26 @@ def test_a_policy_of_this_machine_answers_with_all_its_candidates(client, gatewa
         answer = stream.get_final_response()
     assert answer.output_text == "1 Hello"
     counted = gateway.http.post(
-        "/v1/responses/input_tokens", json={"model": "backtalk:mail", "input": "Hello"}
+        "/v1/responses/input_tokens", json={"model": "backtalk:mail", "input": "Hello to you"}
     )
-    assert counted.json() == {"object": "response.input_tokens", "input_tokens": 7}
+    assert counted.json() == {"object": "response.input_tokens", "input_tokens": 3}
     assert set(interactions(gateway, "mail")) == {answer.id}, "counting is not logged"
+
+
+def test_the_conversation_is_counted_too(client, gateway, upstream):
+    upstream.next += [
+        ScriptedReply(body=own_response()),
+        ScriptedReply(body={"object": "response.input_tokens", "input_tokens": 11}),
+    ]
+    first = client.responses.create(model="small", input="When?")
+    body = {"model": "small", "input": "Sure?", "previous_response_id": first.id}
+    counted = gateway.http.post("/v1/responses/input_tokens", json=body)
+    assert counted.json()["input_tokens"] == 11
+    assert upstream.paths[-1] == "/v1/responses/input_tokens"
+    assert "previous_response_id" not in upstream.bodies[-1]
+    assert [item["content"] for item in upstream.bodies[-1]["input"]] == [
+        "When?", "At nine.", "Sure?"
+    ]  # fmt: skip
 
 
 def test_a_policy_refuses_what_it_cannot_express(gateway, upstream, mail):

@@ -70,15 +70,15 @@ def event_ends(buffer: bytearray, start: int) -> Iterator[int]:
     >>> list(event_ends(bytearray(b"1\n\n2\r\n\r\n3"), 0))
     [3, 8]
     """
-    found = {blank: buffer.find(blank, start) for blank in _BLANK_LINES}
-    while (first := min((at for at in found.values() if at >= 0), default=-1)) >= 0:
+    positions = {blank: buffer.find(blank, start) for blank in _BLANK_LINES}
+    while (first := min((at for at in positions.values() if at >= 0), default=-1)) >= 0:
         end = first + 2
         if buffer[end - 1 : end + 1] == b"\r\n":
             end += 1
         yield end
-        for blank, at in found.items():
+        for blank, at in positions.items():
             if 0 <= at < end:
-                found[blank] = buffer.find(blank, end)
+                positions[blank] = buffer.find(blank, end)
 
 
 def is_event_stream(start: bytes) -> bool | None:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from backtalk.feedback import Interaction
 from backtalk.serve.backends.failover import RETRYABLE
-from backtalk.serve.backends.upstream import Upstream
+from backtalk.serve.backends.upstream import Upstream, UpstreamRequest
 from backtalk.serve.errors import APIError
 from backtalk.serve.gateway.completion_request import EndpointKind
 from backtalk.serve.gateway.proxy import proxy_and_log
@@ -126,22 +126,23 @@ class ResponseExchange(Exchange):
                     upstreams = upstreams[1:]
                 else:
                     return response
-        sent = self.native_request(self._written_out())
-        return await proxy_and_log(self.request, sent, upstreams)
+        return await proxy_and_log(self.request, self.whole_request(), upstreams)
 
     async def _continue(self, upstream: Upstream, own: str) -> Response:
         """Respond by the upstream that has stored the previous response, by its own id of it."""
         sent = self.native_request({**self.original, "previous_response_id": own})
         return await proxy_and_log(self.request, sent, [upstream])
 
-    def _written_out(self) -> dict[str, Any]:
-        """Return the body with the conversation so far in place of the previous response."""
+    def whole_request(self) -> UpstreamRequest:
+        """Return the request for upstreams that have this API, with the conversation so far."""
+        if self.previous is None:
+            return super().whole_request()
         items = self.original.get("input")
         if isinstance(items, str):
             items = [{"type": "message", "role": "user", "content": items}]
         body = {**self.original, "input": [*input_items(self.history), *(items or ())]}
         del body["previous_response_id"]
-        return body
+        return self.native_request(body)
 
 
 def previous_not_found(id_: Any) -> APIError:

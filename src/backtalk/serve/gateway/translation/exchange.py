@@ -99,6 +99,10 @@ class Exchange(ABC):
         json_body = self.original if body is None else body
         return upstream_request(services, request.request, request.kind.path, raw_body, json_body)
 
+    def whole_request(self) -> UpstreamRequest:
+        """Return the request for upstreams that have this API, with the conversation so far."""
+        return self.native_request()
+
     def as_chat(self, **changes: Any) -> CompletionRequest:
         """Return the request as one for a chat completion, with the same record.
 

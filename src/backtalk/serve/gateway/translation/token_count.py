@@ -10,11 +10,14 @@ from typing import Any
 from starlette.responses import Response
 
 from backtalk.feedback import Interaction
+from backtalk.serve.backends.failover import RETRYABLE
 from backtalk.serve.backends.policy_resolver import parse_model_name
+from backtalk.serve.backends.upstream import Upstream, UpstreamRequest
 from backtalk.serve.errors import APIError
 from backtalk.serve.gateway.completion_request import CHAT, CompletionRequest
+from backtalk.serve.gateway.disconnect import cancel_on_disconnect
 from backtalk.serve.gateway.endpoints import complete
-from backtalk.serve.gateway.proxy import forward
+from backtalk.serve.gateway.proxy import read_body, relay
 from backtalk.serve.gateway.translation.exchange import Exchange, with_translated_error
 from backtalk.serve.gateway.translation.support import has_api, is_missing
 from backtalk.serve.interaction_log import RequestRecord
@@ -50,17 +53,41 @@ async def count_prompt_tokens(exchange: Exchange, path: str) -> int | Response:
                 code="unsupported_parameter",
                 param="model",
             )
-    elif _may_count(exchange):
-        count_request = replace(exchange.native_request(), path=path)
-        response = await forward(request.request, count_request)
-        if not is_missing(response):
+    else:
+        response = await _count_by_upstreams(exchange, path)
+        if response is not None:
             return with_translated_error(exchange, response) if _is_error(response) else response
     return await _count_by_completion(exchange)
 
 
-def _may_count(exchange: Exchange) -> bool:
-    upstreams = exchange.request.services.upstreams.configured
-    return any(has_api(upstream, exchange.api) is not False for upstream in upstreams)
+async def _count_by_upstreams(exchange: Exchange, path: str) -> Response | None:
+    """Return the answer of the first upstream that counts, ``None`` if none can."""
+    request = replace(exchange.whole_request(), path=path)
+    failure: Response | None = None
+    for upstream in exchange.request.services.upstreams.configured:
+        if has_api(upstream, exchange.api) is False:
+            continue
+        try:
+            response = await _send(exchange, request, upstream)
+        except APIError as error:
+            if error.status < 500:
+                raise
+            response = error.response()
+        if is_missing(response):
+            continue
+        if response.status_code not in RETRYABLE:
+            return response
+        failure = failure or response
+    return failure
+
+
+async def _send(exchange: Exchange, request: UpstreamRequest, upstream: Upstream) -> Response:
+    """Return the answer of an upstream, with its body."""
+    with cancel_on_disconnect(exchange.request.request):
+        answer = await exchange.request.services.upstreams.send(request, [upstream])
+        if answer.status >= 400 or not answer.is_readable:
+            return await relay(answer)
+        return Response(await read_body(answer), answer.status, headers=answer.headers)
 
 
 async def _count_by_completion(exchange: Exchange) -> int | Response:
