@@ -195,6 +195,15 @@ def test_a_broken_stream_ends_with_an_error_and_is_stored_in_part(client, gatewa
     assert interaction.metadata["gateway"]["cut"] == "by the upstream"
 
 
+def test_a_stream_that_breaks_after_the_end_of_its_answer_is_stored_as_whole(gateway, upstream):
+    upstream.next.append(ScriptedReply(break_after=4))
+    answer = gateway.chat("one", stream=True)
+    assert "broke off" in answer.text
+    interaction = only_case(gateway).interaction
+    assert interaction.responses[0].text == "You said: one"
+    assert "cut" not in interaction.metadata["gateway"]
+
+
 def test_a_stream_closed_by_the_caller_is_stored_in_part(client, gateway, upstream):
     upstream.next.append(ScriptedReply(wait=0.1))
     stream = client.chat.completions.create(

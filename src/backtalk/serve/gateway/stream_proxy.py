@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from backtalk.models.endpoint.stream_assembler import NO_FINISH_REASON
 from backtalk.serve.backends.upstream import TRANSPORT_ERRORS, UpstreamResponse
 from backtalk.serve.errors import APIError
 from backtalk.serve.gateway.completion_request import CompletionRequest, StreamReader
@@ -122,32 +123,36 @@ class StreamProxy:
     async def _log(self, *, cut: str | None = None) -> None:
         if self._is_logged:
             return
-        self._note(cut)
+        self._end()
         if self._size <= MAX_INLINE_BYTES:
-            self._log_now()
+            self._log_now(cut)
         else:
-            await asyncio.to_thread(self._log_now)
+            await asyncio.to_thread(self._log_now, cut)
 
     def _log_disconnected(self) -> None:
         """Log what was sent before the caller disconnected. Nothing may be awaited any more."""
         if self._is_logged:
             return
-        self._note("by the caller")
+        self._end()
+        cut = "by the caller"
         if self._size <= MAX_INLINE_BYTES:
-            self._log_now()
+            self._log_now(cut)
             return
-        task = asyncio.get_running_loop().create_task(asyncio.to_thread(self._log_now))
+        task = asyncio.get_running_loop().create_task(asyncio.to_thread(self._log_now, cut))
         _background.add(task)
         task.add_done_callback(_background.discard)
 
-    def _note(self, cut: str | None) -> None:
+    def _end(self) -> None:
         self._is_logged = True
         self._request.note(seconds=round(time.monotonic() - self._started, 6))
-        if cut is not None:
-            self._request.note(cut=cut)
 
-    def _log_now(self) -> None:
-        self._request.log_completion(self._reader.completion())
+    def _log_now(self, cut: str | None) -> None:
+        """Log the completion. A stream that broke off after the end of its answer is not cut."""
+        completion = self._reader.completion()
+        is_broken = not completion.get("choices") or completion.get("cut") == NO_FINISH_REASON
+        if cut is not None and is_broken:
+            self._request.note(cut=cut)
+        self._request.log_completion(completion)
 
 
 def connection_broken(upstream: UpstreamResponse, error: Exception) -> APIError:
