@@ -9,8 +9,8 @@ import pytest
 from backtalk.cli import main
 from backtalk.decode import BestOfN, Sample
 from backtalk.errors import BacktalkError, UnknownName
-from backtalk.experiments.off_policy import estimate_policy
-from backtalk.feedback import Interaction, Label, Message, Response
+from backtalk.experiments.off_policy import estimate_policy, judged_responses
+from backtalk.feedback import Annotator, Interaction, Label, Message, Response
 from backtalk.models import Completion, Sampling
 from backtalk.models.spec import NamedSpec
 from backtalk.policy import LoadedPolicy, Policy, save_policy
@@ -129,6 +129,30 @@ def test_best_of_logged_candidates_is_estimated_by_propensities(store):
     for estimate in values(result).values():
         assert not estimate.excludes(0.5)
         assert estimate.width < 0.3
+
+
+@pytest.mark.parametrize(
+    "judgements",
+    [
+        ["ada down", "bo down", "ada up"],
+        ["ada up", "bo down", "bo up"],
+        ["ada down", "bo up", "ada up", "bo down"],
+        ["bo up", "ada down", "ada up", "ada down"],
+    ],
+    ids=", ".join,
+)
+def test_a_change_of_mind_counts_as_in_experiments(store, judgements):
+    trial = make_trial(store)
+    interaction = trial.interaction(trial.control)
+    labels = []
+    for name, thumb in map(str.split, judgements):
+        label = trial.thumb(interaction, thumb == "up")
+        labels.append(label.model_copy(update={"annotator": Annotator.human(name)}))
+    store.add(interaction, *labels)
+    (response,) = judged_responses(store, "thumb")
+    state = trial.reader().refresh()
+    assert state.arms[trial.control].values["thumb"] == {response.value: 1}
+    assert response.value == 1.0
 
 
 def test_errors_name_the_missing_data(store):

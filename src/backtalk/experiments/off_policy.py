@@ -11,6 +11,7 @@ import numpy as np
 from backtalk.errors import BacktalkError, UnknownName
 from backtalk.experiments.experiment import Signal, signal_kinds
 from backtalk.experiments.signals import get_assignment, score_feedback
+from backtalk.experiments.votes import CountedVote
 from backtalk.feedback import Interaction, Prompt, Response, prompt_text
 from backtalk.models.protocol import Scorer
 from backtalk.models.run_sync import run_sync
@@ -68,12 +69,14 @@ def judged_responses(store: Store, outcome: Signal) -> list[LoggedResponse]:
     """
     responses = []
     for case in store.cases(kinds=signal_kinds(outcome)):
-        for item in case.latest().feedback:
+        vote: CountedVote | None = None
+        for item in case.feedback:
             arm_and_score = score_feedback(case.interaction, item, outcome)
-            if arm_and_score is not None:
-                response = case.interaction.response(item.references()[0][1])
-                responses.append(LoggedResponse(case.interaction, response, arm_and_score[1]))
-                break
+            if arm_and_score is not None and (vote is None or vote.is_superseded_by(item)):
+                vote = CountedVote(item, *arm_and_score)
+        if vote is not None:
+            response = case.interaction.response(vote.item.references()[0][1])
+            responses.append(LoggedResponse(case.interaction, response, vote.value))
     return responses
 
 
