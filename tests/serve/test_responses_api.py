@@ -134,9 +134,14 @@ def test_a_streamed_response_equals_the_upstreams_except_for_its_id(gateway, ups
 def test_a_response_that_is_cut_is_stored_in_part(gateway, upstream, count, text):
     upstream.next.append(streamed(*own_events()[:count]))
     answer = gateway.http.post("/v1/responses", json={"model": "m", "input": "x", "stream": True})
-    interaction = interactions(gateway)[answer.headers["x-backtalk-interaction"]]
+    id_ = answer.headers["x-backtalk-interaction"]
+    interaction = interactions(gateway)[id_]
     assert interaction.responses[0].text == text
     assert interaction.metadata["gateway"]["cut"]
+    found = gateway.http.get(f"/v1/responses/{id_}").json()
+    assert (found["status"], found["output"][0]["status"]) == ("incomplete", "incomplete")
+    replayed = gateway.http.get(f"/v1/responses/{id_}?stream=true")
+    assert json.loads(replayed.text.rpartition("data: ")[2])["type"] == "response.incomplete"
 
 
 def test_an_error_event_marks_the_response(gateway, upstream):
@@ -144,8 +149,10 @@ def test_an_error_event_marks_the_response(gateway, upstream):
     upstream.next.append(streamed(*own_events()[:5], error))
     answer = gateway.http.post("/v1/responses", json={"model": "m", "input": "x", "stream": True})
     assert answer.content.endswith(error)
-    interaction = interactions(gateway)[answer.headers["x-backtalk-interaction"]]
-    assert interaction.metadata["gateway"]["error"]["message"] == "Overloaded"
+    id_ = answer.headers["x-backtalk-interaction"]
+    assert interactions(gateway)[id_].metadata["gateway"]["error"]["message"] == "Overloaded"
+    found = gateway.http.get(f"/v1/responses/{id_}").json()
+    assert (found["status"], found["error"]) == ("failed", {"code": "x", "message": "Overloaded"})
 
 
 def test_an_upstream_without_the_api_gets_a_chat_completion_from_then_on(client, upstream):
@@ -469,13 +476,22 @@ def test_responses_that_the_gateway_does_not_know_are_the_upstreams(gateway, ups
         assert answer.json()["method"] == method
 
 
-def test_a_background_response_keeps_the_upstreams_id(gateway, upstream):
-    queued = own_response(status="queued", output=[])
-    upstream.next.append(ScriptedReply(body=queued))
-    answer = gateway.http.post(
-        "/v1/responses", json={"model": "m", "input": "x", "background": True}
-    )
-    assert answer.json()["id"] == "resp_up"
+@pytest.mark.parametrize(
+    "reply",
+    [
+        ScriptedReply(body=own_response(status="queued", output=[])),
+        ScriptedReply(body=own_response()),
+        streamed(*own_events()[:5]),
+        streamed(*own_events()),
+    ],
+)
+def test_a_background_response_keeps_the_upstreams_id(gateway, upstream, reply):
+    upstream.next.append(reply)
+    is_stream = isinstance(reply.body, bytes)
+    body = {"model": "m", "input": "x", "background": True, "stream": is_stream}
+    answer = gateway.http.post("/v1/responses", json=body)
+    sent = reply.body if is_stream else json.dumps(reply.body, separators=(",", ":")).encode()
+    assert answer.content == sent
     assert "x-backtalk-interaction" not in answer.headers
     assert interactions(gateway) == {}
 

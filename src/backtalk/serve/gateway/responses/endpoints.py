@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -48,8 +49,7 @@ async def create_response(request: Request) -> Response:
     """Create a response."""
     exchange = await _open(request)
     response = await respond(exchange)
-    is_whole = not isinstance(response, StreamingResponse)
-    if exchange.original.get("background") is True and is_whole:
+    if _is_background(exchange.original):
         del response.headers[INTERACTION_HEADER]  # it is not logged, and has the upstream's id
     return response
 
@@ -147,7 +147,9 @@ async def _open(request: Request) -> ResponseExchange:
     record_body = chat_request(original, history=history, strict=False)
     if isinstance(original.get("metadata"), dict):
         record_body["metadata"] = original["metadata"]
-    kind = responses_kind(previous_id if previous is not None else None)
+    kind = responses_kind(
+        previous_id if previous is not None else None, background=_is_background(original)
+    )
     completion_request = open_request(request, caller, kind, raw_body, record_body)
     context = ResponseContext(completion_request.record.id, original)
     note = {"request": stored_request(original), "created": context.created}
@@ -156,6 +158,11 @@ async def _open(request: Request) -> ResponseExchange:
     if previous is None and (parent := parent_of(original.get("input"))) is not None:
         return with_conversation(exchange, await responses.find(parent))
     return with_conversation(exchange, previous)
+
+
+def _is_background(body: Mapping[str, Any]) -> bool:
+    """Return true if a response is to be made in the background."""
+    return body.get("background") is True
 
 
 async def _iterate(events: Iterator[bytes]) -> AsyncIterator[bytes]:

@@ -21,7 +21,9 @@ from backtalk.serve.gateway.responses.history import input_items
 from backtalk.serve.gateway.responses.native import (
     ResponseBody,
     ResponseStreamReader,
+    UnreadStream,
     response_error_event,
+    unread_body,
 )
 from backtalk.serve.gateway.responses.output import PREFIX, ResponseContext, to_response
 from backtalk.serve.gateway.responses.request import chat_request
@@ -49,20 +51,24 @@ def _interactions(record: RequestRecord, completion: Mapping[str, Any]) -> list[
     return chat_interactions(record, completion)
 
 
-def responses_kind(previous: str | None = None) -> EndpointKind:
+def responses_kind(previous: str | None = None, *, background: bool = False) -> EndpointKind:
     """Return the kind of the endpoint.
 
     Parameters
     ----------
     previous : str, optional
         Id of the response that a request continues.
+    background : bool, default False
+        If true, the response is forwarded with the upstream's id and is not logged.
     """
     return EndpointKind(
         "/responses",
         "response",
         _interactions,
-        read_body=ResponseBody(previous),
-        stream_reader=partial(ResponseStreamReader, previous=previous),
+        read_body=unread_body if background else ResponseBody(previous),
+        stream_reader=(
+            UnreadStream if background else partial(ResponseStreamReader, previous=previous)
+        ),
         error_event=response_error_event,
         id_prefix=PREFIX,
     )

@@ -95,6 +95,11 @@ class ResponseStreamReader:
     def completion(self) -> dict[str, Any]:
         """Return the response so far as a chat completion."""
         response = dict(self._response or {})
+        if not self._is_complete:
+            response["status"] = "incomplete" if self._error is None else "failed"
+        if isinstance(self._error, dict):
+            names = ("code", "message")
+            response["error"] = {name: self._error.get(name) for name in names}
         if not response.get("output"):
             response["output"] = assemble_output(self._events)
         completion = to_completion(response)
@@ -103,6 +108,35 @@ class ResponseStreamReader:
         if not self._is_complete and completion["choices"]:
             return {**completion, "cut": NO_FINISH_REASON}
         return completion
+
+
+class UnreadStream:
+    """Reader of a stream that is forwarded unchanged and not logged.
+
+    Parameters
+    ----------
+    id_ : str
+        Id of the interaction, which is not used.
+    """
+
+    is_complete = False
+
+    def __init__(self, id_: str) -> None:
+        del id_
+
+    def read(self, event: bytes) -> bytes:
+        """Return an event."""
+        return event
+
+    def completion(self) -> dict[str, Any]:
+        """Return an empty completion."""
+        return {}
+
+
+def unread_body(content: bytes, id_: str) -> tuple[None, bytes]:
+    """Return a body that is forwarded unchanged and not logged."""
+    del id_
+    return None, content
 
 
 def new_ids(id_: str, previous: str | None) -> dict[str, str]:
@@ -162,7 +196,10 @@ def assemble_output(events: list[bytes]) -> list[dict[str, Any]]:
             continue
         if isinstance(event, dict):
             _add_event(items, event)
-    return list(items.values())
+    return [
+        {**item, "status": "incomplete"} if item.get("status") in _UNFINISHED else item
+        for item in items.values()
+    ]
 
 
 def _add_event(items: dict[Any, dict[str, Any]], event: Mapping[str, Any]) -> None:

@@ -39,7 +39,7 @@ def _events(response: Mapping[str, Any]) -> Iterator[Event]:
         yield {"type": "response.output_item.added", **place, "item": begun_item}
         yield from _item_events(item, {"item_id": item.get("id"), **place})
         yield {"type": "response.output_item.done", **place, "item": item}
-    status = response["status"]
+    status = response.get("status")
     last = status if status in {"completed", "incomplete", "failed"} else "completed"
     yield {"type": f"response.{last}", "response": response}
 
