@@ -16,7 +16,9 @@ import pytest
 from backtalk.feedback import Annotator, Interaction, Label
 from backtalk.models.spec import EndpointSpec, NamedSpec
 from backtalk.policy import Policy, read_policy, save_policy
+from backtalk.serve.fine_tuning.job import read_spec
 from backtalk.serve.fine_tuning.metrics import read_history
+from backtalk.serve.fine_tuning.training_data import TrainingData
 from backtalk.serve.settings import SETTINGS_VARIABLE
 from backtalk.store import Store
 from tests.serve.fine_tuning.jobs import (
@@ -149,6 +151,44 @@ def test_feedback_in_the_store_trains_by_any_method(served):
         lineage = read_policy(store, job.fine_tuned_model).lineage
     assert (lineage.method, lineage.options["beta"], lineage.options["epochs"]) == ("kto", 0.2, 2)
     assert (lineage.snapshot.project, lineage.snapshot.counts["label"]) == ("shop", 8)
+
+
+def add_labels(store, count):
+    for _ in range(count):
+        number = len(list(store.cases()))
+        interaction = Interaction.of(REQUEST.format(number), f"Answer {number}.")
+        label = Label(
+            interaction=interaction.id, annotator=Annotator.human("ada"), response="0", good=True
+        )
+        store.add(interaction, label)
+
+
+@pytest.mark.parametrize("training", ["store:first", "store:second", "a file"])
+@pytest.mark.parametrize("validation", ["store:first", "store:second", "a file", None])
+def test_a_job_uses_what_the_stores_had_when_it_was_created(served, tmp_path, training, validation):
+    running, client = served
+    with running.store as store:
+        projects = [store.in_project(name) for name in ("first", "second")]
+        for project in projects:
+            add_labels(project, 30)
+        source, other = (
+            client.upload(ROWS) if name == "a file" else name for name in (training, validation)
+        )
+        method = {"type": "backtalk", "name": "sft", "split": "all"}
+        fields = {} if other is None else {"validation_file": other}
+        job = client.fine_tune(source, method=method, **fields)
+        files = running.app.state.services.fine_tuning.jobs.files()
+        spec = read_spec(store.jobs.get(job.id))
+        sizes = []
+        for _ in range(2):
+            data = TrainingData(spec, store, files, tmp_path / "run").load()
+            sets = [data, data.validation] if other is not None else [data]
+            sizes.append([len(list(one.cases())) for one in sets])
+            for project in projects:
+                add_labels(project, 30)
+    assert sizes[0] == sizes[1]
+    assert sizes[0][0] == (12 if training == "a file" else 30)
+    assert all(sizes[0])
 
 
 def test_a_method_that_trains_no_weights_makes_a_policy_too(served):

@@ -52,9 +52,10 @@ class JobSpec(Record):
     options: dict[str, JsonValue] = Field(default_factory=dict, exclude_if=OMIT_EMPTY)
     """Options of the learning method beyond the hyperparameters."""
     selection: dict[str, JsonValue] = Field(default_factory=dict, exclude_if=OMIT_EMPTY)
-    """Selection of the feedback of a store: ``split``, ``kinds`` and ``aspect``."""
+    """Selection of the feedback: ``split`` of a store, ``kinds`` and ``aspect``, and the ``format``
+    of a file."""
     until: OptionalField[tuple[int, int]] = None
-    """Last interaction and last feedback of a store that the job may use."""
+    """Last interaction and last feedback of the database that the job may use."""
     seed: int
     suffix: OptionalField[Annotated[str, Field(max_length=64)]] = None
     metadata: OptionalField[dict[str, str]] = None

@@ -23,6 +23,7 @@ from backtalk.serve.fine_tuning.settings import FineTuningSettings
 from backtalk.serve.store_connection import StoreConnection
 from backtalk.store import Store
 from backtalk.store.jobs import Job, JobQueue
+from backtalk.store.queries import Cursor
 
 _VALIDATION_SECONDS = 60.0
 """Time for which a new job is left to the process that validates it."""
@@ -178,13 +179,21 @@ class FineTuningJobs:
         return ProjectJob(item.store, job)
 
     def _check_sources(self, fields: dict[str, Any], caller: Caller) -> tuple[int, int] | None:
-        """Check that the data of a job exists; return the end of a store, or ``None``."""
-        validation = fields["validation_file"]
-        if validation is not None:
-            self._check_source(validation, "validation_file", caller)
-        return self._check_source(fields["training_file"], "training_file", caller)
+        """Check that the data of a job exists; return the end of the stores, or ``None``.
 
-    def _check_source(self, source: str, param: str, caller: Caller) -> tuple[int, int] | None:
+        Sequence numbers are shared by all projects, so that one end holds for both sources.
+        """
+        ends = [
+            end
+            for param in ("validation_file", "training_file")
+            if fields[param] is not None
+            and (end := self._check_source(fields[param], param, caller)) is not None
+        ]
+        if not ends:
+            return None
+        return (max(end.interactions for end in ends), max(end.feedback for end in ends))
+
+    def _check_source(self, source: str, param: str, caller: Caller) -> Cursor | None:
         if not source.startswith(STORE):
             try:
                 self.files().find(source, caller.project)
@@ -196,8 +205,7 @@ class FineTuningJobs:
         project = caller.in_project(source.removeprefix(STORE), "")
         if project not in self._connection.store().projects():
             raise APIError(400, f"Invalid {param}: there is no project {project!r}", param=param)
-        cursor = self._connection.store(project).cursor()
-        return (cursor.interactions, cursor.feedback)
+        return self._connection.store(project).cursor()
 
     def _stores(self, project: str | None) -> Iterator[Store]:
         names = self._connection.store().projects()
