@@ -50,6 +50,9 @@ ANSWER = message("assistant", "Yes.")
 INVALID = {
     "no JSON": ('{"messages": [', "not a JSON object"),
     "a list": ("[1, 2]", "not a JSON object"),
+    "half a character": (r'{"messages": [{"role": "user", "content": "Hi \ud800"}]}', "not a JSON"),
+    "no number": ('{"messages": [], "score": NaN}', "not a JSON object"),
+    "a deep list": ("[" * 100_000, "not a JSON object"),
     "no messages": ({"text": "Hello"}, "'messages' is missing"),
     "a preference": (preference(1), '"dpo"'),
     "no list": (talk() | {"messages": "Hello"}, "expected a list"),

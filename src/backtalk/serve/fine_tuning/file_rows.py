@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import from_json
 
 from backtalk.errors import RecordError
 from backtalk.feedback.case import Case
@@ -44,8 +45,8 @@ def _read_row(line: bytes) -> Row | str:
         return "it is not UTF-8"
     start = text[:_EXCERPT]
     try:
-        row = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        row = from_json(text, allow_inf_nan=False)
+    except ValueError as error:
         return f"it is not a JSON object: {error} (the line starts with {start!r})"
     if not isinstance(row, dict):
         return f"it is not a JSON object (the line starts with {start!r})"
