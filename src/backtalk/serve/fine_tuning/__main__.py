@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import logging.config
 import os
 import signal
@@ -11,7 +12,9 @@ from contextlib import suppress
 from backtalk.serve.fine_tuning.worker import FineTuningWorker
 from backtalk.serve.observability.logs import log_config
 from backtalk.serve.settings import SETTINGS_VARIABLE, Settings
-from backtalk.serve.store_connection import StoreConnection
+from backtalk.serve.store_connection import StoreConnection, StoreUnavailable
+
+log = logging.getLogger(__name__)
 
 _IDLE_SECONDS = 15.0
 _NICENESS = 5
@@ -25,12 +28,16 @@ def main() -> None:
         os.nice(_NICENESS)
     settings = Settings.model_validate_json(os.environ[SETTINGS_VARIABLE])
     connection = StoreConnection(settings.store, settings.state_folder)
-    worker = FineTuningWorker(connection.store(settings.project), settings.fine_tuning)
-    signal.signal(signal.SIGTERM, lambda *_: worker.stop())
-    signal.signal(signal.SIGINT, lambda *_: worker.stop())
-    threading.Thread(target=_stop_with_gateway, args=[worker], daemon=True).start()
-    worker.run(idle_seconds=_IDLE_SECONDS)
-    connection.close()
+    try:
+        worker = FineTuningWorker(connection.store(settings.project), settings.fine_tuning)
+        signal.signal(signal.SIGTERM, lambda *_: worker.stop())
+        signal.signal(signal.SIGINT, lambda *_: worker.stop())
+        threading.Thread(target=_stop_with_gateway, args=[worker], daemon=True).start()
+        worker.run(idle_seconds=_IDLE_SECONDS)
+    except StoreUnavailable as error:
+        log.warning("%s", error)
+    finally:
+        connection.close()
 
 
 def _stop_with_gateway(worker: FineTuningWorker) -> None:

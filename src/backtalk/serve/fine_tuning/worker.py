@@ -34,7 +34,7 @@ from backtalk.serve.fine_tuning.training import JobRun
 from backtalk.serve.fine_tuning.training_data import InvalidFile
 from backtalk.serve.fine_tuning.validation import check_job
 from backtalk.store import Store
-from backtalk.store.availability import UNAVAILABLE
+from backtalk.store.availability import UNAVAILABLE, FilePresence, StoreUnavailable
 from backtalk.store.jobs import Job, LeaseLost
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,8 @@ _POLL_SECONDS = 1.0
 _STATE_SECONDS = 0.5
 """Time between two checks whether a job has been paused or cancelled."""
 _RETRY_SECONDS = 10.0
-"""Delay of the next attempt while the store is unavailable."""
+"""Delay of the next attempt after an error of the system, such as a full disk."""
+_MAX_RECONNECT_SECONDS = 30.0
 _MAX_ATTEMPTS = 5
 
 
@@ -81,6 +82,9 @@ class FineTuningWorker:
         self._holder = new_holder()
         self._stopping = threading.Event()
         self._task: CancellableTask | None = None
+        self._unfinished: tuple[str, Job, int] | None = None
+        """Project, job and term of the last attempt, unless its end is in the store."""
+        self._presence = FilePresence(store.url)
 
     def stop(self) -> None:
         """Stop after the current step; safe to call from signal handlers and other threads."""
@@ -89,7 +93,7 @@ class FineTuningWorker:
             self._task.cancel()
 
     def run(self, *, idle_seconds: float | None = None) -> bool:
-        """Run jobs until :meth:`stop` is called.
+        """Run jobs until :meth:`stop` is called; also after an outage of the store.
 
         Parameters
         ----------
@@ -100,26 +104,55 @@ class FineTuningWorker:
         -------
         bool
             False if another worker runs on this machine.
+
+        Raises
+        ------
+        StoreUnavailable
+            If an outage of the store takes longer than ``idle_seconds``.
         """
-        name = machine_lease()
-        if acquire(self._store.leases, name, self._holder, _LEASE_SECONDS) is None:
-            return False
+        idle_since, delay = time.monotonic(), 0.0
+        outage: StoreUnavailable | None = None
         try:
-            with LeaseHeartbeat(self._store.leases, name, self._holder, _LEASE_SECONDS, self.stop):
-                self._run(idle_seconds)
+            while not self._stopping.is_set():
+                try:
+                    if not self._acquire_machine():
+                        return False
+                    is_busy, outage = self._run_next(), None
+                except UNAVAILABLE as error:
+                    is_busy, outage = outage is None, self._disconnect(error)
+                if is_busy:
+                    idle_since = time.monotonic()
+                elif idle_seconds is not None and time.monotonic() - idle_since >= idle_seconds:
+                    if outage is not None:
+                        raise outage
+                    return True
+                if outage is not None:
+                    delay = min(max(2 * delay, _POLL_SECONDS), _MAX_RECONNECT_SECONDS)
+                else:
+                    delay = 0.0 if is_busy else _POLL_SECONDS
+                self._stopping.wait(delay)
         finally:
-            self._store.leases.release(name, self._holder)
+            self._release(self._store, machine_lease())
         return True
 
-    def _run(self, idle_seconds: float | None) -> None:
-        idle_since = time.monotonic()
-        while not self._stopping.is_set():
-            if self._run_next():
-                idle_since = time.monotonic()
-                continue
-            if idle_seconds is not None and time.monotonic() - idle_since >= idle_seconds:
-                return
-            self._stopping.wait(_POLL_SECONDS)
+    def _acquire_machine(self) -> bool:
+        """Acquire or renew the lease of this machine; return false if another worker holds it."""
+        if self._presence.was_replaced():
+            self._store.engine.dispose()
+        term = acquire(self._store.leases, machine_lease(), self._holder, _LEASE_SECONDS)
+        return term is not None
+
+    def _disconnect(self, error: Exception) -> StoreUnavailable:
+        message = f"The store is unavailable: {_first_line(error)}"
+        log.warning("%s", message)
+        self._store.engine.dispose()
+        return StoreUnavailable(message, "Retry when the store is back")
+
+    def _release(self, store: Store, name: str) -> None:
+        try:
+            store.leases.release(name, self._holder)
+        except UNAVAILABLE as error:
+            log.debug("The lease was not released: %s", error)
 
     def _run_next(self) -> bool:
         """Run the next job of one project; return true if there was one."""
@@ -129,6 +162,7 @@ class FineTuningWorker:
             if term is None:
                 continue
             try:
+                self._return_unfinished(store, term)
                 job = store.jobs.claim(KIND, term=term)
                 if job is not None:
                     self._run_job(store, job, term)
@@ -136,23 +170,36 @@ class FineTuningWorker:
             except LeaseLost as error:
                 log.warning("%s", error)
             finally:
-                store.leases.release(KIND, self._holder)
+                self._release(store, KIND)
         return False
 
+    def _return_unfinished(self, store: Store, term: int) -> None:
+        """Return the job that an outage interrupted to the queue; its attempt does not count."""
+        if self._unfinished is None or self._unfinished[0] != store.project:
+            return
+        _, job, previous_term = self._unfinished
+        # If the term grew by one, by this process itself, no other process can have begun it.
+        if term - previous_term <= 1:
+            store.jobs.release(job, term=term)
+        self._unfinished = None
+
     def _run_job(self, store: Store, job: Job, term: int) -> None:
-        progress = read_progress(job)
         if job.attempts > _MAX_ATTEMPTS:
-            message = f"Its process died in each of {_MAX_ATTEMPTS} attempts"
+            message = job.error or f"Its process died in each of {_MAX_ATTEMPTS} attempts"
             self._fail(store, job, term, JobError(code="server_error", message=message))
             return
+        self._unfinished = (store.project, job, term)
         folder = run_folder(store, job.id)
         try:
-            done = self._attempt(store, job, term, progress, folder)
+            done = self._attempt(store, job, term, folder)
         except Cancelled:
             self._put_back(store, job, term, folder)
         except LeaseLost:
             raise
         except UNAVAILABLE as error:
+            store.jobs.get(
+                job.id
+            )  # Raises if the store is unavailable and the job is not at fault.
             store.jobs.fail(job.id, str(error), term=term, retry_at=_later())
         except Exception as error:
             if not isinstance(error, BacktalkError):
@@ -165,18 +212,17 @@ class FineTuningWorker:
             store.jobs.complete(job.id, done.to_json(), term=term)
             shutil.rmtree(folder, ignore_errors=True)
             self._report(f"{job.id} succeeded")
+        self._unfinished = None
 
-    def _attempt(
-        self, store: Store, job: Job, term: int, progress: JobProgress, folder: Path
-    ) -> JobProgress:
-        spec = read_spec(job)
+    def _attempt(self, store: Store, job: Job, term: int, folder: Path) -> JobProgress:
+        spec, progress = read_spec(job), read_progress(job)
         save = partial(_save_progress, store, job.id, term)
-        if progress.status in {"validating_files", "failed"}:
-            progress = check_job(store, job.id, spec, self._files, self._settings)
-        self._begin(store, job, progress)
-        progress = progress.changed(status="running")
-        save(progress)
         with self._stoppable_task(store, job) as task:
+            if progress.status in {"validating_files", "failed"}:
+                progress = check_job(store, job.id, spec, self._files, self._settings)
+            self._begin(store, job, progress)
+            progress = progress.changed(status="running")
+            save(progress)
             return JobRun(
                 store, self._files, job.id, spec, folder, self._settings.options, save
             ).run(progress, task)
@@ -189,13 +235,17 @@ class FineTuningWorker:
 
     @contextmanager
     def _stoppable_task(self, store: Store, job: Job) -> Iterator[CancellableTask]:
-        """Yield a task that ends if the worker, the lease or the job does."""
+        """Yield a task that ends if the worker, a lease or the job does."""
         task = self._task = CancellableTask(self._progress)
+        heartbeats = [
+            LeaseHeartbeat(leases, name, self._holder, _LEASE_SECONDS, task.cancel)
+            for leases, name in ((self._store.leases, machine_lease()), (store.leases, KIND))
+        ]
         checked = time.monotonic()
 
         def has_ended() -> bool:
             nonlocal checked
-            if self._stopping.is_set() or heartbeat.lost:
+            if self._stopping.is_set() or any(heartbeat.lost for heartbeat in heartbeats):
                 return True
             if time.monotonic() - checked < _STATE_SECONDS:
                 return False
@@ -203,9 +253,7 @@ class FineTuningWorker:
             return store.jobs.get(job.id).state != "waiting"
 
         try:
-            with LeaseHeartbeat(
-                store.leases, KIND, self._holder, _LEASE_SECONDS, task.cancel
-            ) as heartbeat:
+            with heartbeats[0], heartbeats[1]:
                 task.should_cancel = has_ended
                 yield task
                 if store.jobs.get(job.id).state != "waiting":
@@ -219,7 +267,7 @@ class FineTuningWorker:
         self._report(f"{job.id} stopped: {state}")
         if state == "cancelled":
             shutil.rmtree(folder, ignore_errors=True)
-        elif state == "waiting" and self._stopping.is_set():
+        elif state == "waiting":
             store.jobs.release(job, term=term)
 
     def _fail(self, store: Store, job: Job, term: int, error: JobError) -> None:
@@ -255,3 +303,7 @@ def _save_progress(store: Store, job_id: str, term: int, progress: JobProgress) 
 
 def _later() -> datetime:
     return now() + timedelta(seconds=_RETRY_SECONDS)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
