@@ -342,6 +342,7 @@ def test_items_of_an_answer_link_the_conversation_too(chat_client, chat_gateway,
     }  # fmt: skip
     stored = interactions(chat_gateway)
     assert stored[second.id].prompt[1].text == "You said: One"
+    assert (stored[second.id].parent, stored[second.id].session) == (first.id, first.id)
     third = next(one for one in stored.values() if one.parent == second.id)
     assert third.prompt[0].text == second.output_text
 
@@ -374,6 +375,56 @@ def test_a_stored_response_is_retrieved_and_deleted(chat_client, chat_gateway, s
         "/v1/responses", json={"model": "m", "input": "x", "previous_response_id": made.id}
     )
     assert answer.json()["error"]["code"] == "previous_response_not_found"
+
+
+def test_input_items_are_listed_in_pages(chat_client, chat_gateway):
+    items = [{"role": "user", "content": text} for text in ("One", "Two", "Three")]
+    made = chat_client.responses.create(model="small", input=items)
+    first = chat_client.responses.input_items.list(made.id, limit=2)
+    assert [item.content for item in first] == ["Three", "Two", "One"]
+    path = f"/v1/responses/{made.id}"
+    page = chat_gateway.http.get(f"{path}/input_items?order=asc&limit=2").json()
+    assert [item["id"] for item in page["data"]] == [page["first_id"], page["last_id"]]
+    assert page["has_more"] is True
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        ("/input_items?limit=²", "limit"),
+        ("/input_items?limit=101", "limit"),
+        ("/input_items?after=item_other", "after"),
+        ("?stream=true&starting_after=²", "starting_after"),
+    ],
+)
+def test_an_invalid_query_is_refused_by_name(chat_client, chat_gateway, query, param):
+    made = chat_client.responses.create(model="small", input="Hello")
+    answer = chat_gateway.http.get(f"/v1/responses/{made.id}{query}")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+def test_a_retrieved_response_has_the_fields_without_a_value(gateway, upstream):
+    own = own_response(error=None, incomplete_details=None, instructions=None)
+    upstream.next.append(ScriptedReply(body=own))
+    id_ = gateway.http.post("/v1/responses", json={"model": "m", "input": "x"}).json()["id"]
+    assert gateway.http.get(f"/v1/responses/{id_}").json() == {**own, "id": id_}
+
+
+@pytest.mark.parametrize("model", ["small", "backtalk:mail/endpoint", "backtalk:mail/machine"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_metadata_is_in_the_record_and_is_not_sent(chat_gateway, upstream, model, stream):
+    with Store(chat_gateway.settings.store, project="mail") as store:
+        spec = EndpointSpec(model="tuned", base_url=upstream.url)
+        save_policy(store, Policy(model=spec, decoder=Sample(), name="endpoint"))
+        spec = NamedSpec(name="responses-test")
+        save_policy(store, Policy(model=spec, decoder=Sample(), name="machine"))
+    body = {"model": model, "input": "x", "metadata": {"a": "b"}, "stream": stream}
+    id_ = chat_gateway.http.post("/v1/responses", json=body).headers["x-backtalk-interaction"]
+    stored = interactions(chat_gateway, "mail" if "mail" in model else None)[id_]
+    assert stored.metadata["a"] == "b"
+    assert not any("metadata" in sent for sent in upstream.bodies)
+    answer = chat_gateway.http.get(f"/v1/responses/{id_}").json()
+    assert answer["metadata"] == {"a": "b"}
 
 
 def test_a_response_that_is_not_to_be_stored_is_not_retrieved_but_judged(

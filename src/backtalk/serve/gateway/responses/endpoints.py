@@ -42,6 +42,7 @@ from backtalk.serve.gateway.responses.response_store import (
 )
 from backtalk.serve.gateway.translation.exchange import encode, respond
 from backtalk.serve.gateway.translation.token_count import count_prompt_tokens
+from backtalk.serve.pagination import page, read_limit
 from backtalk.serve.services import Services
 
 
@@ -70,8 +71,7 @@ async def retrieve_response(request: Request) -> Response:
     response = render(interaction)
     if request.query_params.get("stream") != "true":
         return JSONResponse(response)
-    after = request.query_params.get("starting_after", "")
-    events = replay_events(response, starting_after=int(after) if after.isdigit() else -1)
+    events = replay_events(response, starting_after=_starting_after(request))
     return StreamingResponse(_iterate(encode(events)), media_type="text/event-stream")
 
 
@@ -85,23 +85,11 @@ async def list_input_items(request: Request) -> Response:
         {"id": f"item_{interaction.id}_{index}", **item}
         for index, item in enumerate(input_items(messages))
     ]
-    if request.query_params.get("order") != "asc":
+    query = request.query_params
+    if query.get("order") != "asc":
         items.reverse()
-    after = request.query_params.get("after")
-    ids = [item["id"] for item in items]
-    start = ids.index(after) + 1 if after in ids else 0
-    limit = request.query_params.get("limit", "")
-    size = min(max(int(limit), 1), 100) if limit.isdigit() else 20
-    page = items[start : start + size]
-    return JSONResponse(
-        {
-            "object": "list",
-            "data": page,
-            "first_id": page[0]["id"] if page else None,
-            "last_id": page[-1]["id"] if page else None,
-            "has_more": start + size < len(items),
-        }
-    )
+    limit = read_limit(query, default=20, largest=100)
+    return JSONResponse(page(items, after=query.get("after"), limit=limit))
 
 
 async def delete_response(request: Request) -> Response:
@@ -133,6 +121,16 @@ async def _delete_at_upstream(request: Request, interaction: Interaction) -> Non
                 (await upstreams.send(sent, [upstream])).release()
 
 
+def _starting_after(request: Request) -> int:
+    """Return the number of the last event that the caller has, -1 if the query has none."""
+    text = request.query_params.get("starting_after")
+    if text is None:
+        return -1
+    if not (text.isascii() and text.isdigit()):
+        raise APIError(400, "starting_after must be a number", param="starting_after")
+    return int(text[:18])
+
+
 async def _open(request: Request) -> ResponseExchange:
     services: Services = request.app.state.services
     caller = services.authorize(request, "answer")
@@ -156,7 +154,7 @@ async def _open(request: Request) -> ResponseExchange:
     completion_request.note(**{NOTE: note})
     exchange = ResponseExchange(completion_request, original, previous, context)
     if previous is None and (parent := parent_of(original.get("input"))) is not None:
-        return with_conversation(exchange, await responses.find(parent))
+        return with_conversation(exchange, await responses.find(parent, with_unstored=True))
     return with_conversation(exchange, previous)
 
 

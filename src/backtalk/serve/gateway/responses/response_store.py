@@ -43,7 +43,9 @@ def stored_request(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def stored_answer(response: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
     """Return an upstream's own response without what it repeats of the request."""
-    return {name: value for name, value in response.items() if body.get(name) != value}
+    return {
+        name: value for name, value in response.items() if name not in body or body[name] != value
+    }
 
 
 def is_stored(interaction: Interaction) -> bool:
@@ -141,10 +143,17 @@ class StoredResponses:
         header = self._request.headers.get(PROJECT_HEADER)
         return self._services.project(self._request, self._caller, header or named)
 
-    async def find(self, id_: str) -> Interaction | None:
+    async def find(self, id_: str, *, with_unstored: bool = False) -> Interaction | None:
         """Return the interaction of a response, ``None`` if it is not stored.
 
         A response that was just given is waited for until it is in the store.
+
+        Parameters
+        ----------
+        id_ : str
+            Id of the response.
+        with_unstored : bool, default False
+            If true, also return that of a response that the caller did not want to be stored.
 
         Raises
         ------
@@ -161,7 +170,8 @@ class StoredResponses:
             interaction = await self._run(self._read, project, id_)
             now = time.monotonic()
             if interaction is not None or now > deadline or (was_drained and now > until):
-                return None if interaction is None or not is_stored(interaction) else interaction
+                is_found = interaction is not None and (with_unstored or is_stored(interaction))
+                return interaction if is_found else None
             writer.write_soon()
             await asyncio.sleep(_POLL_SECONDS)
 

@@ -52,6 +52,16 @@ class EventTranslator(Protocol):
 
 
 @dataclass(frozen=True)
+class TranslatedRequest(CompletionRequest):
+    """Request for a chat completion whose record has the caller's metadata, which is not sent."""
+
+    @property
+    def body(self) -> Mapping[str, Any]:
+        """Body without the metadata."""
+        return {name: value for name, value in self.record.body.items() if name != "metadata"}
+
+
+@dataclass(frozen=True)
 class Exchange(ABC):
     """Request of an API that can be translated to chat completions, and its answer."""
 
@@ -103,7 +113,7 @@ class Exchange(ABC):
         """Return the request for upstreams that have this API, with the conversation so far."""
         return self.native_request()
 
-    def as_chat(self, **changes: Any) -> CompletionRequest:
+    def as_chat(self, **changes: Any) -> TranslatedRequest:
         """Return the request as one for a chat completion, with the same record.
 
         Parameters
@@ -112,11 +122,13 @@ class Exchange(ABC):
             Fields of the body that differ.
         """
         body = {**self.chat_body(), **changes}
-        return replace(
-            self.request,
+        record = self.request.record
+        metadata = {name: record.body[name] for name in ("metadata",) if name in record.body}
+        return TranslatedRequest(
+            services=self.request.services,
             request=_chat_http_request(self.request.request),
             kind=CHAT,
-            record=replace(self.request.record, body=body),
+            record=replace(record, body={**body, **metadata}),
             raw_body=dump_json(body),
         )
 
