@@ -6,7 +6,11 @@ import json
 
 import pytest
 
+from backtalk.models.spec import EndpointSpec
+from backtalk.policy import Policy, save_policy
+from backtalk.promotion import promote
 from backtalk.serve.backends.policy_requests import sample_seed
+from backtalk.store import Store
 from backtalk.store.search import SearchQuery, search
 from tests.serve.upstream import ScriptedReply, reply_of
 
@@ -247,6 +251,41 @@ def test_a_completion_that_the_upstream_stored_is_reached_by_the_interaction(
     assert upstream.paths[-1] == f"/v1/chat/completions/gen-1{suffix}"
     assert upstream.bodies[-1] == body.get("json", {})
     assert again.json()["id"] == ("gen-1" if suffix else interaction.id)
+
+
+def test_a_stored_completion_takes_no_policy(gateway, upstream, ask) -> None:
+    _, interaction = ask(whole({"content": "Hi"}, id="gen-1"), store=True)
+    path = f"/v1/chat/completions/{interaction.id}"
+    answer = gateway.http.post(path, json={"model": "backtalk:mail"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "policy_not_supported")
+    assert len(upstream.paths) == 1
+
+
+def test_a_stored_completion_of_a_project_with_the_name_of_the_gateway_is_reached(
+    gateway, upstream
+) -> None:
+    upstream.next.append(whole({"content": "Hi"}, id="gen-1"))
+    body = {"model": "small", "messages": [{"role": "user", "content": "Hi"}]}
+    headers = {"x-backtalk-project": "backtalk"}
+    id_ = gateway.http.post("/v1/chat/completions", json=body, headers=headers).json()["id"]
+    assert id_.startswith("backtalk:")
+    gateway.http.get(f"/v1/chat/completions/{id_}")
+    assert upstream.paths[-1] == "/v1/chat/completions/gen-1"
+
+
+def test_a_stored_completion_of_an_endpoint_of_a_policy_is_sought_nowhere_else(
+    gateway, upstream
+) -> None:
+    elsewhere = upstream.url.replace("127.0.0.1", "localhost")
+    with Store(gateway.settings.store, project="mail") as store:
+        policy = Policy(model=EndpointSpec(model="tuned", base_url=elsewhere))
+        save_policy(store, policy)
+        promote(store, policy, actor="ada")
+    id_ = gateway.chat("Hi", model="backtalk:mail").json()["id"]
+    answer = gateway.http.get(f"/v1/chat/completions/{id_}")
+    assert answer.status_code == 404
+    assert elsewhere in answer.json()["error"]["message"]
+    assert len(upstream.paths) == 1
 
 
 def test_an_id_that_is_not_an_interactions_reaches_the_upstream_unchanged(gateway, upstream):

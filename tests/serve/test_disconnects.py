@@ -36,12 +36,12 @@ def gateway_before(settings, handler, **retry):
             yield gateway, upstream
 
 
-def open_request(gateway, path, **body):
+def open_request(gateway, path, method="POST", **body):
     host, _, port = gateway.url.removeprefix("http://").partition(":")
     connection = socket.create_connection((host, int(port)))
-    content = json.dumps(body).encode()
+    content = json.dumps(body).encode() if body else b""
     head = (
-        f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+        f"{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
         f"content-length: {len(content)}\r\n\r\n"
     )
     connection.sendall(head.encode() + content)
@@ -84,6 +84,24 @@ def test_the_upstream_is_let_go_when_the_caller_leaves_before_the_answer(setting
         assert len(upstream.requests) == 1
         with gateway.store as store:
             assert store.counts() == {"interaction": 0}
+
+
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/chat/completions/ID"])
+def test_the_upstream_is_let_go_when_the_caller_of_an_object_leaves(settings, path):
+    async def answer(upstream, connection, body):
+        if body:
+            await connection.whole(chat_reply().encode())
+        else:
+            upstream.release.set()
+            await upstream.until_disconnected(connection)
+
+    with gateway_before(settings, answer) as (gateway, upstream):
+        id_ = gateway.chat("Hi").json()["id"]
+        connection = open_request(gateway, path.replace("ID", id_), method="GET")
+        assert upstream.release.wait(SECONDS)
+        connection.close()
+        assert upstream.disconnected.wait(SECONDS)
+        wait_for_status(gateway, 499)
 
 
 @pytest.mark.parametrize("failure", ["closed", "503"])

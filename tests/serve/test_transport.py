@@ -69,12 +69,15 @@ def test_an_error_that_is_compressed_can_be_read(gateway, upstream):
     assert (answer.status_code, answer.json()) == (400, body)
 
 
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/moderations"])
-def test_an_unknown_encoding_passes_as_it_came(gateway, upstream, path):
+def test_an_unknown_encoding_passes_as_it_came(gateway, upstream, *, path, stream, status):
     headers = {"content-encoding": "aes128gcm", "content-type": "application/json"}
-    upstream.always = ScriptedReply(200, b"\x01\x02secret", headers)
-    answer = gateway.http.post(path, json={"model": "m", "messages": []})
-    assert (answer.headers["content-encoding"], answer.content) == ("aes128gcm", b"\x01\x02secret")
+    upstream.always = ScriptedReply(status, b"\x01\x02secret", headers)
+    answer = gateway.http.post(path, json={"model": "m", "messages": [], "stream": stream})
+    assert (answer.status_code, answer.content) == (status, b"\x01\x02secret")
+    assert answer.headers["content-encoding"] == "aes128gcm"
     with gateway.store as store:
         assert store.counts() == {"interaction": 0}
 

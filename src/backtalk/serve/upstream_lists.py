@@ -7,40 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response
 
 from backtalk.serve.errors import APIError
-from backtalk.serve.gateway import proxy
 from backtalk.serve.gateway.completion_request import upstream_request
-from backtalk.serve.gateway.policy_names import model_names, refuse_policy_names
+from backtalk.serve.gateway.disconnect import cancel_on_disconnect
+from backtalk.serve.gateway.proxy import read_body
 from backtalk.serve.services import Services
 
 _UPSTREAM_LIMIT = 100
 """Number of objects of the upstream in a list."""
-
-
-async def forward(request: Request, raw_body: bytes) -> Response:
-    """Forward a request about an object of the upstream, and return the response unchanged.
-
-    Parameters
-    ----------
-    request : Request
-        Request.
-    raw_body : bytes
-        Its body.
-
-    Raises
-    ------
-    APIError
-        If the upstream does not respond, or the request names a policy as a model.
-    """
-    services: Services = request.app.state.services
-    raw_path = request.scope.get("raw_path") or request.scope["path"].encode()
-    path = raw_path.decode("latin-1").partition("?")[0].removeprefix("/v1")
-    upstream = upstream_request(services, request, path, raw_body)
-    upstream = replace(upstream, idempotent=request.method in {"GET", "HEAD"})
-    refuse_policy_names(request, model_names(request, raw_body))
-    return await proxy.forward(request, upstream, services.upstreams.configured[:1])
 
 
 async def with_upstream(request: Request, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -61,11 +36,12 @@ async def with_upstream(request: Request, items: list[dict[str, Any]]) -> list[d
     path = request.scope["path"].removeprefix("/v1")
     upstream = upstream_request(services, request, path, b"")
     upstream = replace(upstream, path=f"{path}?limit={_UPSTREAM_LIMIT}")
-    try:
-        sent = await services.upstreams.send(upstream, services.upstreams.configured[:1])
-        response = json.loads(await proxy.read_body(sent))
-    except (APIError, ValueError, RecursionError):
-        return items
+    with cancel_on_disconnect(request):
+        try:
+            sent = await services.upstreams.send(upstream, services.upstreams.configured[:1])
+            response = json.loads(await read_body(sent))
+        except (APIError, ValueError, RecursionError):
+            return items
     data = response.get("data") if isinstance(response, dict) else None
     others = data if isinstance(data, list) else []
     return [*items, *(item for item in others if isinstance(item, dict) and "id" in item)]

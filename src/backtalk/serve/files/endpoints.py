@@ -21,9 +21,10 @@ from backtalk.serve.files.file_store import (
     is_stored_id,
 )
 from backtalk.serve.files.upload import Upload, read_lifetime, receive
+from backtalk.serve.gateway.proxy import forward_unchanged
 from backtalk.serve.pagination import page, read_limit
 from backtalk.serve.services import PROJECT_HEADER, Services
-from backtalk.serve.upstream_lists import forward, with_upstream
+from backtalk.serve.upstream_lists import with_upstream
 
 _PATH = "/v1/files"
 _MAX_LIMIT = 10_000
@@ -55,7 +56,7 @@ async def upload_file(request: Request) -> Response:
             max_bytes=services.settings.fine_tuning.max_file_bytes + _FORM_BYTES,
         )
         if upload.fields.get("purpose") != TRAINING and services.upstreams.configured:
-            return await forward(
+            return await forward_unchanged(
                 request,
                 await _forwarded_body(upload, services.settings.limits.max_body_bytes(_PATH)),
             )
@@ -109,7 +110,7 @@ async def list_files(request: Request) -> Response:
     query = request.query_params
     purpose = query.get("purpose")
     if purpose not in {None, TRAINING, RESULTS} and services.upstreams.configured:
-        return await forward(request, b"")
+        return await forward_unchanged(request, b"")
     caller = _may_train(services, request)
     limit = read_limit(query, default=_MAX_LIMIT, largest=_MAX_LIMIT)
     header = request.headers.get(PROJECT_HEADER)
@@ -156,7 +157,7 @@ async def _with_file(
     services.authorize(request, "answer")
     id_ = request.path_params["file_id"]
     if services.upstreams.configured and not is_stored_id(id_):
-        return await forward(request, await services.read_body(request))
+        return await forward_unchanged(request, await services.read_body(request))
     caller = _may_train(services, request)
     files = services.fine_tuning.jobs.files()
 

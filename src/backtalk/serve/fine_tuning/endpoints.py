@@ -20,10 +20,11 @@ from backtalk.serve.fine_tuning.events import list_events
 from backtalk.serve.fine_tuning.job import read_progress, to_openai
 from backtalk.serve.fine_tuning.jobs import FineTuningJobs, ProjectJob
 from backtalk.serve.fine_tuning.names import is_job_id
+from backtalk.serve.gateway.proxy import forward_unchanged
 from backtalk.serve.pagination import page, read_limit
 from backtalk.serve.services import PROJECT_HEADER, Services
 from backtalk.serve.store_connection import UNAVAILABLE
-from backtalk.serve.upstream_lists import forward, with_upstream
+from backtalk.serve.upstream_lists import with_upstream
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ async def create_job(request: Request) -> Response:
     raw_body = await services.read_body(request)
     body = _parse(raw_body)
     if services.upstreams.configured and _is_elsewhere(body):
-        return await forward(request, raw_body)
+        return await forward_unchanged(request, raw_body)
     caller = services.api_keys.authorize(request.headers, "train")
     project = services.project(request, caller)
     jobs = services.fine_tuning.jobs
@@ -138,7 +139,7 @@ async def _with_job(
     services.authorize(request, "answer")
     id_ = request.path_params["job_id"]
     if services.upstreams.configured and not is_job_id(id_):
-        return await forward(request, await services.read_body(request))
+        return await forward_unchanged(request, await services.read_body(request))
     caller = services.api_keys.authorize(request.headers, "train")
     item = await _in_thread(lambda: function(services.fine_tuning.jobs, id_, caller))
     services.fine_tuning.wake()
@@ -152,7 +153,7 @@ async def _list_of_job(
     services.authorize(request, "answer")
     id_ = request.path_params["job_id"]
     if services.upstreams.configured and not is_job_id(id_):
-        return await forward(request, b"")
+        return await forward_unchanged(request, b"")
     caller = services.api_keys.authorize(request.headers, "train")
     query = request.query_params
     limit = read_limit(query, default=_DEFAULT_LIMIT, largest=_MAX_LIMIT)

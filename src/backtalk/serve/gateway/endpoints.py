@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
@@ -26,11 +25,16 @@ from backtalk.serve.gateway.completion_request import (
     upstream_request,
 )
 from backtalk.serve.gateway.disconnect import cancel_on_disconnect
-from backtalk.serve.gateway.policy_names import model_names, refuse_policy_names
+from backtalk.serve.gateway.policy_names import refuse_policy_names
 from backtalk.serve.gateway.policy_prompts import recall, select_prompts
 from backtalk.serve.gateway.policy_responses import respond, respond_interleaved, sample_count
-from backtalk.serve.gateway.proxy import forward, proxy_and_log, read_body, relay
-from backtalk.serve.paths import DEPLOYMENT
+from backtalk.serve.gateway.proxy import (
+    forward,
+    forward_unchanged,
+    proxy_and_log,
+    read_body,
+    relay,
+)
 from backtalk.serve.services import Services
 
 log = logging.getLogger(__name__)
@@ -97,19 +101,7 @@ async def other(request: Request) -> Response:
     """Forward a request to any other path, without logging it."""
     services: Services = request.app.state.services
     services.authorize(request, "answer")
-    path = request.scope["path"]
-    if "\\" in path or any(part in {".", ".."} for part in path.split("/")):
-        raise APIError(400, "The path may not contain backslashes, '.' or '..'")
-    raw_path = request.scope.get("raw_path") or path.encode()
-    raw_body = await services.read_body(request)
-    if DEPLOYMENT in request.scope and raw_body.lstrip()[:1] == b"{":
-        raw_body, _ = parse_request(request, raw_body)
-    refuse_policy_names(request, model_names(request, raw_body))
-    upstream = upstream_request(
-        services, request, raw_path.decode("latin-1").removeprefix("/v1"), raw_body
-    )
-    upstream = replace(upstream, idempotent=request.method in {"GET", "HEAD"})
-    return await forward(request, upstream, services.upstreams.configured[:1])
+    return await forward_unchanged(request, await services.read_body(request))
 
 
 async def _complete(http_request: Request, kind: EndpointKind) -> Response:

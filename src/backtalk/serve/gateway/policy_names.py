@@ -58,6 +58,11 @@ def model_names(request: Request, raw_body: bytes) -> Iterator[str]:
     path = request.scope["path"]
     if PREFIX in path:
         yield from (f"{PREFIX}{end}" for end in path.split(f"/{PREFIX}")[1:])
+    yield from sent_model_names(request, raw_body)
+
+
+def sent_model_names(request: Request, raw_body: bytes) -> Iterator[str]:
+    """Yield the models that the query and the body of a request name."""
     query = request.scope["query_string"].decode("latin-1")
     yield from _form_models(query)
     content_type = request.headers.get("content-type", "").lower()

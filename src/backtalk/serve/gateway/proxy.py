@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
@@ -19,9 +20,15 @@ from backtalk.serve.backends.upstream import (
     UpstreamResponse,
 )
 from backtalk.serve.errors import APIError
-from backtalk.serve.gateway.completion_request import CompletionRequest, StreamReader
+from backtalk.serve.gateway.completion_request import (
+    CompletionRequest,
+    StreamReader,
+    parse_request,
+    upstream_request,
+)
 from backtalk.serve.gateway.completion_stream import CompletionStreamReader
 from backtalk.serve.gateway.disconnect import cancel_on_disconnect
+from backtalk.serve.gateway.policy_names import model_names, refuse_policy_names
 from backtalk.serve.gateway.sse import is_event_stream
 from backtalk.serve.gateway.stream_proxy import (
     MAX_INLINE_BYTES,
@@ -30,6 +37,8 @@ from backtalk.serve.gateway.stream_proxy import (
     connection_broken,
 )
 from backtalk.serve.gateway.stream_usage import learn_usage_rejection, rejects_usage, with_usage
+from backtalk.serve.paths import DEPLOYMENT
+from backtalk.serve.services import Services
 
 
 async def proxy_and_log(
@@ -157,6 +166,37 @@ async def forward(
         )
 
 
+async def forward_unchanged(request: Request, raw_body: bytes) -> Response:
+    """Send a request to the first upstream and forward the response. Nothing is logged.
+
+    Parameters
+    ----------
+    request : Request
+        HTTP request of the caller, whose body has been read.
+    raw_body : bytes
+        Body as received.
+
+    Raises
+    ------
+    APIError
+        If the path would leave that of the upstream, the request names a policy as its model, the
+        upstream does not respond, or the caller disconnects.
+    """
+    services: Services = request.app.state.services
+    path = request.scope["path"]
+    if "\\" in path or any(part in {".", ".."} for part in path.split("/")):
+        raise APIError(400, "The path may not contain backslashes, '.' or '..'")
+    raw_path = request.scope.get("raw_path") or path.encode()
+    if DEPLOYMENT in request.scope and raw_body.lstrip()[:1] == b"{":
+        raw_body, _ = parse_request(request, raw_body)
+    refuse_policy_names(request, model_names(request, raw_body))
+    upstream = upstream_request(
+        services, request, raw_path.decode("latin-1").removeprefix("/v1"), raw_body
+    )
+    upstream = replace(upstream, idempotent=request.method in {"GET", "HEAD"})
+    return await forward(request, upstream, services.upstreams.configured[:1])
+
+
 async def _read_error(upstream: UpstreamResponse) -> Any:
     """Return the body of an error, parsed or as text. It can be read again."""
     try:
@@ -173,10 +213,12 @@ async def _read_error(upstream: UpstreamResponse) -> Any:
 async def relay(upstream: UpstreamResponse) -> Response:
     """Forward a response unchanged. Errors that are not JSON get the shape of OpenAI's API."""
     headers, status = upstream.headers, upstream.status
-    if status < 400 or not upstream.is_readable:
+    if status < 400:
         content = upstream.chunks()
         return UpstreamStreamingResponse(content, upstream, status=status, headers=headers)
     body = await read_body(upstream)
+    if not upstream.is_readable:
+        return Response(body, status, headers=headers)
     try:
         json.loads(body)
     except (ValueError, RecursionError):

@@ -15,8 +15,12 @@ from starlette.responses import Response
 from backtalk.errors import NotFound
 from backtalk.feedback import Interaction
 from backtalk.serve.auth import Caller
+from backtalk.serve.backends.upstream import Upstream
+from backtalk.serve.errors import APIError
 from backtalk.serve.gateway.completion_request import CHAT, upstream_request
+from backtalk.serve.gateway.disconnect import cancel_on_disconnect
 from backtalk.serve.gateway.endpoints import other
+from backtalk.serve.gateway.policy_names import refuse_policy_names, sent_model_names
 from backtalk.serve.gateway.proxy import read_body, relay
 from backtalk.serve.gateway.sse import replace_id
 from backtalk.serve.interaction_log import GATEWAY, project_from_id
@@ -42,19 +46,32 @@ async def stored_completion(request: Request) -> Response:
     upstream_id = notes.get("upstream_id")
     if upstream_id is None:
         return await other(request)
+    raw_body = await services.read_body(request)
+    refuse_policy_names(request, sent_model_names(request, raw_body))
+    upstreams = _upstreams(services, id_, notes.get("upstream"))
     rest = "/messages" if request.scope["path"].rstrip("/").endswith("/messages") else ""
     path = f"{CHAT.path}/{quote(upstream_id, safe='')}{rest}"
-    forwarded = upstream_request(services, request, path, await services.read_body(request))
+    forwarded = upstream_request(services, request, path, raw_body)
     forwarded = replace(forwarded, idempotent=request.method == "GET")
-    upstreams = [
-        upstream
-        for upstream in services.upstreams.configured
-        if upstream.name == notes.get("upstream")
-    ]
-    response = await services.upstreams.send(forwarded, upstreams or None)
-    if rest or response.status != 200:
-        return await relay(response)
-    return Response(_with_id(await read_body(response), id_), headers=response.headers)
+    with cancel_on_disconnect(request):
+        response = await services.upstreams.send(forwarded, upstreams)
+        if rest or response.status != 200:
+            return await relay(response)
+        return Response(_with_id(await read_body(response), id_), headers=response.headers)
+
+
+def _upstreams(services: Services, id_: str, name: str | None) -> list[Upstream]:
+    """Return the upstreams with the name of the one that answered."""
+    upstreams = [upstream for upstream in services.upstreams.configured if upstream.name == name]
+    if not upstreams:
+        raise APIError(
+            404,
+            f"{id_} was answered by {name}, which is not an upstream of this gateway. Start it "
+            f"with --upstream {name} to reach the completions that it stored",
+            code="upstream_not_found",
+            param="id",
+        )
+    return upstreams
 
 
 def _with_id(content: bytes, id_: str) -> bytes:
