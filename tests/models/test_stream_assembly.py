@@ -316,6 +316,26 @@ def test_an_answer_to_a_begun_answer_is_its_continuation(last, text, expected) -
     assert choices[1]["message"]["content"] is None
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ([{"type": "text", "text": "Sure: blue."}], [{"type": "text", "text": "blue."}]),
+        (["Su", "re: blue.", "Red."], [{"type": "text", "text": "blue."}, "Red."]),
+        (
+            [{"type": "thinking", "thinking": "Hm"}, {"type": "text", "text": "Sure: "}, "blue."],
+            [{"type": "thinking", "thinking": "Hm"}, "blue."],
+        ),
+        ([{"type": "text", "text": "Sure"}, {"type": ["x"]}], None),
+        ([3, "Sure: "], [3]),
+    ],
+)
+def test_the_begun_text_is_left_out_of_a_list_of_parts(content, expected) -> None:
+    messages = [{"role": "assistant", "content": "Sure: "}]
+    completion = {"choices": [{"message": {"content": content}}]}
+    (choice,) = without_begun_text(completion, messages)["choices"]
+    assert choice["message"]["content"] == (content if expected is None else expected)
+
+
 @pytest.mark.parametrize("messages", [None, [], "text", [3], [{"role": "assistant"}]])
 def test_messages_that_begin_no_answer_have_no_begun_text(messages) -> None:
     assert begun_text(messages) == ""

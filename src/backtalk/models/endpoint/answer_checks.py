@@ -86,9 +86,25 @@ def _continuation(choice: Any, begun: str) -> Any:
     if not isinstance(message, dict):
         return choice
     content = message.get("content")
-    if not isinstance(content, str) or not content.startswith(begun):
+    if not isinstance(content, str | list) or not content_text(content).startswith(begun):
         return choice
-    return {**choice, "message": {**message, "content": content[len(begun) :]}}
+    return {**choice, "message": {**message, "content": _without_start(content, len(begun))}}
+
+
+def _without_start(content: str | list[Any], length: int) -> str | list[Any]:
+    """Return the content of a message without the first characters of its text."""
+    if isinstance(content, str):
+        return content[length:]
+    parts = []
+    for part in content:
+        text = content_text([part])
+        rest, length = text[length:], max(length - len(text), 0)
+        if rest == text:
+            parts.append(part)
+        elif rest:
+            fields = part if isinstance(part, dict) else {"type": "text"}
+            parts.append({**fields, "text": rest})
+    return parts
 
 
 def _reported_tokens(completion: Mapping[str, Any]) -> int | None:
