@@ -14,6 +14,7 @@ import openai
 import pytest
 
 from backtalk.feedback import Annotator, Interaction, Label
+from backtalk.learn.method import get_method
 from backtalk.models.spec import EndpointSpec, NamedSpec
 from backtalk.policy import Policy, read_policy, save_policy
 from backtalk.serve.fine_tuning.job import read_spec
@@ -381,6 +382,27 @@ def test_a_budget_limits_a_job(tmp_path, budget, of_gateway):
         assert len(client.steps(job.id)) <= 1
 
 
+@pytest.mark.parametrize("options", [{}, {"epochs": 2}, {"batch": 6, "beta": 0.2}])
+@pytest.mark.parametrize("machine", [{}, {"epochs": 2.5, "batch_size": 300}])
+def test_the_hyperparameters_that_are_shown_are_those_of_the_training(tmp_path, options, machine):
+    own = {"options": {"adapter": "lora", **machine}}
+    with gateway_without_worker(tmp_path, fine_tuning=own) as (running, client):
+        method = {"type": "backtalk", "name": "dpo", "options": options}
+        rows = [preference(number) for number in range(12)]
+        job = client.fine_tune(rows, method=method)
+        work(running)
+        job = client.wait(job.id)
+        assert job.status == "succeeded", job.error
+        with running.store as store:
+            changed = read_policy(store, job.fine_tuned_model).lineage.options
+        shown, trained = job.hyperparameters, {**get_method("dpo").options, **changed}
+        assert shown.n_epochs == trained["epochs"] == options.get("epochs", 2 if machine else 1)
+        assert shown.batch_size == trained["batch_size"]
+        assert shown.batch_size == options.get("batch", 256 if machine else 32)
+        assert trained["beta"] == options.get("beta", 0.1)
+        assert trained["adapter"] == "lora"
+
+
 def test_equal_jobs_have_a_name_each(served):
     running, client = served
     jobs = [client.fine_tune(ROWS, method=QUICK, seed=1, suffix=name) for name in ("a", "b")]
@@ -477,6 +499,22 @@ INVALID_REQUESTS = {
     "an unknown option": (
         {"method": {"type": "backtalk", "name": "kto", "options": {"betta": 1}}},
         "method",
+    ),
+    "too many epochs as an option": (
+        {"method": {"type": "backtalk", "name": "kto", "options": {"epochs": 100}}},
+        "method.hyperparameters.n_epochs",
+    ),
+    "a text as epochs": (
+        {"method": {"type": "backtalk", "name": "kto", "options": {"epochs": "3"}}},
+        "method.hyperparameters.n_epochs",
+    ),
+    "a part of an epoch": (
+        {"method": {"type": "backtalk", "name": "kto", "options": {"epochs": 0.5}}},
+        "method.hyperparameters.n_epochs",
+    ),
+    "two numbers of epochs": (
+        {"method": {"type": "backtalk", "name": "kto", "n_epochs": 2, "options": {"epochs": 3}}},
+        "method.epochs",
     ),
     "a hyperparameter of another method": (
         {"method": {"type": "backtalk", "name": "best-of-n", "n_epochs": 2}},

@@ -14,7 +14,11 @@ from backtalk.feedback.record import explain
 from backtalk.learn.method import get_method
 from backtalk.models import Budget
 from backtalk.serve.errors import APIError
-from backtalk.serve.fine_tuning.hyperparameters import OPTION_NAMES, check_hyperparameters
+from backtalk.serve.fine_tuning.hyperparameters import (
+    OPTION_NAMES,
+    SHARED_OPTIONS,
+    check_hyperparameters,
+)
 from backtalk.serve.fine_tuning.job import STORE, Hyperparameters, JobSpec
 from backtalk.serve.fine_tuning.names import new_model_id
 
@@ -123,8 +127,8 @@ def _own_method(method: dict[str, Any], common: dict[str, Any]) -> dict[str, Any
     """Return the fields of a method by name: its options may be nested, or beside the name."""
     nested = _object(method.get("backtalk"), "method.backtalk")
     fields = {**{k: v for k, v in method.items() if k not in {"type", "backtalk"}}, **nested}
-    name = fields.pop("name", None)
-    if not isinstance(name, str) or not name:
+    method_name = fields.pop("name", None)
+    if not isinstance(method_name, str) or not method_name:
         _refuse(
             'method.name must be the name of a method, as in {"type": "backtalk", "name": "kto"}; '
             "`backtalk methods` lists them",
@@ -137,10 +141,14 @@ def _own_method(method: dict[str, Any], common: dict[str, Any]) -> dict[str, Any
         **_object(fields.pop("options", None), "method.options"),
         **fields,
     }
-    shared = {key: values.pop(key) for key in [*values] if key in OPTION_NAMES and key != "beta"}
+    shared: dict[str, Any] = {}
+    for key, name in SHARED_OPTIONS.items():
+        value = values.pop(key, None)
+        if value is not None and shared.setdefault(name, value) != value:
+            _refuse(f"{name} has two values, one of them as {key}", f"method.{key}")
     return {
         "type": "backtalk",
-        "method": name,
+        "method": method_name,
         "hyperparameters": _hyperparameters(shared, set(shared), "method.hyperparameters"),
         "options": {key: value for key, value in values.items() if value not in (None, "auto")},
         "selection": _checked_selection(selection),

@@ -17,14 +17,25 @@ OPTION_NAMES: Mapping[str, str] = {
 }
 """Options of learning methods, by the names of the hyperparameters in OpenAI's API."""
 
+SHARED_OPTIONS: Mapping[str, str] = {
+    **{name: name for name in OPTION_NAMES if name != "beta"},
+    "epochs": "n_epochs",
+    "batch": "batch_size",
+}
+"""Hyperparameters of methods of type ``backtalk``, by the names under which they are accepted."""
+
 _EPOCHS = 3
 _BETA = 0.1
 _MAX_BATCH = 32
 _STEPS_PER_EPOCH = 8
 """Number of steps of an epoch below which the batch is made smaller."""
+_LIMITS = {"n_epochs": (1, 50), "batch_size": (1, 256), "learning_rate_multiplier": (1e-9, 1_000)}
+"""Limits of :class:`Hyperparameters`, which apply to the defaults too."""
 
 
-def without_auto(spec: JobSpec, method: Method, examples: int) -> Hyperparameters:
+def without_auto(
+    spec: JobSpec, method: Method, examples: int, machine: Mapping[str, Any]
+) -> Hyperparameters:
     """Return the hyperparameters of a job, with numbers for ``"auto"``.
 
     Parameters
@@ -35,8 +46,9 @@ def without_auto(spec: JobSpec, method: Method, examples: int) -> Hyperparameter
         Its learning method. For a job of type ``backtalk`` its defaults apply.
     examples : int
         Number of examples.
+    machine : Mapping[str, Any]
+        Options of this machine, which such a job has instead of the defaults.
     """
-    chosen = spec.hyperparameters
     values: dict[str, Any] = {
         "n_epochs": _EPOCHS,
         "batch_size": max(1, min(_MAX_BATCH, examples // _STEPS_PER_EPOCH)),
@@ -44,15 +56,16 @@ def without_auto(spec: JobSpec, method: Method, examples: int) -> Hyperparameter
         "beta": _BETA if spec.type == "dpo" else None,
     }
     if spec.type == "backtalk":
-        options = {**method.options, **spec.options}
-        values["n_epochs"] = max(1, round(options.get("epochs", 1)))
-        values["batch_size"] = min(options.get("batch_size", 1), 256)
-        values["learning_rate_multiplier"] = options.get("learning_rate_multiplier", 1.0)
-    explicit = {name: value for name, value in _explicit(chosen).items() if value is not None}
-    return Hyperparameters(**{**values, **explicit})
+        options = method.read_options({**machine, **spec.options})
+        for name, (least, most) in _LIMITS.items():
+            values[name] = min(max(options.get(OPTION_NAMES[name], 1), least), most)
+        values["n_epochs"] = round(values["n_epochs"])
+    return Hyperparameters(**{**values, **_explicit(spec.hyperparameters)})
 
 
-def method_options(spec: JobSpec, method: Method, resolved: Hyperparameters) -> dict[str, Any]:
+def method_options(
+    spec: JobSpec, method: Method, resolved: Hyperparameters, machine: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the options for the learning method.
 
     Parameters
@@ -63,6 +76,8 @@ def method_options(spec: JobSpec, method: Method, resolved: Hyperparameters) -> 
         Its learning method.
     resolved : Hyperparameters
         Hyperparameters without ``"auto"``.
+    machine : Mapping[str, Any]
+        Options of this machine, where the job sets none.
 
     Raises
     ------
@@ -70,13 +85,12 @@ def method_options(spec: JobSpec, method: Method, resolved: Hyperparameters) -> 
         If the method lacks a hyperparameter that was set, or an option is not valid.
     """
     check_hyperparameters(spec, method)
-    source = spec.hyperparameters if spec.type == "backtalk" else resolved
     values = {
         OPTION_NAMES[name]: value
-        for name, value in _explicit(source).items()
+        for name, value in _explicit(resolved).items()
         if OPTION_NAMES[name] in method.options
     }
-    return method.read_options({**values, **spec.options})
+    return method.read_options({**machine, **spec.options, **values})
 
 
 def check_hyperparameters(spec: JobSpec, method: Method) -> None:

@@ -82,8 +82,9 @@ class JobRun:
         method = get_method(self.spec.method)
         base = read_policy(self.store, self.spec.base)
         training = TrainingData(self.spec, self.store, self.files, self.folder).load()
-        resolved = without_auto(self.spec, method, sum(1 for _ in training.cases()))
-        options = {**self._machine_options(method), **method_options(self.spec, method, resolved)}
+        machine = self._machine_options(method)
+        resolved = without_auto(self.spec, method, sum(1 for _ in training.cases()), machine)
+        options = method_options(self.spec, method, resolved, machine)
         progress = progress.changed(hyperparameters=resolved)
         self.save_progress(progress)
         require_lesson(method, training, base)
