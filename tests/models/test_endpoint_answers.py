@@ -94,6 +94,24 @@ def test_a_malformed_stream_is_an_error_of_the_model(server, event) -> None:
         stream(server, [event])
 
 
+@pytest.mark.parametrize(
+    ("last", "words"),
+    [
+        ([], "without a finish reason"),
+        ([{"error": {"message": "The GPU is lost"}}], "GPU is lost"),
+        ([{"object": "error", "message": "The GPU is lost"}], "by an error event: The GPU is lost"),
+        (
+            [{"choices": [{"index": 0, "delta": {}, "finish_reason": "error",
+                           "error": {"message": "The GPU is lost"}}]}],
+            "by an error event: The GPU is lost",
+        ),
+    ],
+)  # fmt: skip
+def test_a_stream_that_is_cut_is_an_error_of_the_model(server, last, words) -> None:
+    with pytest.raises(InvalidResponse, match=words):
+        stream(server, [chunk({"content": "42"}), *last])
+
+
 @pytest.mark.parametrize("text", ["Sure: blue.", "blue."])
 def test_the_answer_to_a_begun_answer_is_the_continuation(server, text) -> None:
     server.next.append(reply({"role": "assistant", "content": text}))

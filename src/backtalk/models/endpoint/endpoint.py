@@ -19,7 +19,7 @@ from backtalk.models.endpoint.dialect import (
     rejected_parameters,
     remember_dialect,
 )
-from backtalk.models.endpoint.errors import EndpointInfo, translate_error
+from backtalk.models.endpoint.errors import EndpointInfo, incomplete_answer, translate_error
 from backtalk.models.endpoint.offline import check_online
 from backtalk.models.endpoint.response import MALFORMED, as_dict, parse_completion
 from backtalk.models.endpoint.stream_assembler import StreamAssembler, delta_text
@@ -193,7 +193,15 @@ class Endpoint:
         return [self._completion(request, response, seconds)]
 
     async def stream(self, request: Request) -> AsyncIterator[str | Completion]:
-        """Yield the text in pieces, and finally the complete completion."""
+        """Yield the text in pieces, and finally the complete completion.
+
+        Raises
+        ------
+        InvalidResponse
+            If the stream tells of an error, or ends without a finish reason.
+        ModelError
+            For the same reasons as :meth:`generate`.
+        """
         import openai  # noqa: PLC0415 - takes half a second to load
 
         self._check_options(request)
@@ -214,6 +222,8 @@ class Endpoint:
                 raise translate_error(error, self._info()) from None
             except MALFORMED as error:
                 raise self._invalid_response(str(error)) from None
+        if failure := incomplete_answer(response, self._info()):
+            raise failure
         yield self._completion(request, response, time.monotonic() - started)
 
     def bound(self, request: Request) -> Usage:

@@ -1,12 +1,14 @@
-"""Translation of the ``openai`` client's errors into this library's."""
+"""Translation of the errors of the ``openai`` client and of streams into this library's."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from backtalk.models.endpoint.dialect import server_message
+from backtalk.models.endpoint.stream_assembler import ERROR_EVENT
 from backtalk.models.errors import (
     AuthenticationError,
     BadRequest,
@@ -59,6 +61,30 @@ def translate_error(error: OpenAIError, endpoint: EndpointInfo) -> ModelError:
         f"The response of {endpoint.address} for {endpoint.model!r} violates the protocol: "
         f"{_message(error, endpoint)}",
         "Check that the address is that of an OpenAI-compatible server; it often ends in /v1",
+        may_have_cost=True,
+    )
+
+
+def incomplete_answer(completion: Mapping[str, Any], endpoint: EndpointInfo) -> ModelError | None:
+    """Return the error for an answer that is not whole, ``None`` for others.
+
+    Parameters
+    ----------
+    completion : Mapping[str, Any]
+        Completion assembled from a stream.
+    endpoint : EndpointInfo
+        Endpoint that streamed it.
+    """
+    errors = [completion, *completion["choices"]]
+    error = next((part["error"] for part in errors if part.get("error")), None)
+    if error is None and not completion.get("cut"):
+        return None
+    reason = completion.get("cut", ERROR_EVENT)
+    message = server_message(error)
+    return InvalidResponse(
+        f"The stream of {endpoint.address} for {endpoint.model!r} ended {reason}"
+        + (f": {_printable(message, endpoint)}" if message else ""),
+        "See the server's log, or try again later",
         may_have_cost=True,
     )
 
@@ -140,6 +166,10 @@ def _authentication_error(server: str, endpoint: EndpointInfo) -> Authentication
 def _message(error: OpenAIError, endpoint: EndpointInfo) -> str:
     """Return the server's message in one line, shortened and without the key."""
     message = server_message(getattr(error, "body", None)) or " ".join(str(error).split())
+    return _printable(message, endpoint)
+
+
+def _printable(message: str, endpoint: EndpointInfo) -> str:
     if endpoint.key:
         message = message.replace(endpoint.key, "***")
     return message if len(message) <= 240 else message[:237] + "..."
