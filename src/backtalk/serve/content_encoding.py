@@ -161,13 +161,11 @@ def _start_gzip(data: bytes) -> Any:
     return zlib.decompressobj(zlib.MAX_WBITS | 16)
 
 
-def _import(*names: str) -> Any:
-    for name in names:
-        try:
-            return import_module(name)
-        except ImportError:
-            continue
-    return None
+def _import(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError:
+        return None
 
 
 _brotli = _import("brotli")
