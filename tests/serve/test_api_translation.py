@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from anthropic.lib.streaming._messages import accumulate_event
+from anthropic.types import Message, RawMessageStreamEvent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai._types import omit
@@ -115,19 +117,16 @@ def test_a_replayed_response_is_the_response(name):
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_streamed_message_is_that_which_is_not_streamed(name):
-    anthropic = pytest.importorskip("anthropic")
     body = {"model": "m", "thinking": {"type": "adaptive"}}
     context = MessageContext("msg_1", body)
     events = translated(MessageEvents(context), STREAMS[name])
-    from anthropic.lib.streaming._messages import accumulate_event
-
-    read = TypeAdapter(anthropic.types.RawMessageStreamEvent)
+    read = TypeAdapter(RawMessageStreamEvent)
     snapshot, buffers = None, {}
     for event in events:
         parsed = read.validate_python(event)
         snapshot = accumulate_event(event=parsed, current_snapshot=snapshot, json_bufs=buffers)
     whole = to_message(completion_of(STREAMS[name]), context)
-    expected = anthropic.types.Message.model_validate(whole)
+    expected = Message.model_validate(whole)
     assert snapshot.model_dump(exclude={"content"}) == expected.model_dump(exclude={"content"})
     for block, own in zip(snapshot.content, whole["content"], strict=True):
         assert {**own, **block.model_dump(exclude_none=True, include=set(own))} == own

@@ -9,6 +9,7 @@ from backtalk.models import Sampling
 from backtalk.models.spec import EndpointSpec
 from backtalk.policy import Policy, save_policy
 from backtalk.promotion import promote
+from backtalk.serve.openapi import make_document
 from backtalk.store import Store
 from tests.serve.conftest import running_gateway, serving
 from tests.serve.upstream import ScriptedReply, make_upstream, reply_of
@@ -339,6 +340,9 @@ def turn(block, role="user"):
         (turn({"type": "server_tool_use"}, "assistant"), "messages[0].content[0].type"),
         ({"messages": [{"role": "alien", "content": "x"}]}, "messages[0].role"),
         ({"max_tokens": 0}, "max_tokens"),
+        ({"output_config": {"format": {"type": "grammar"}}}, "output_config.format.type"),
+        ({"output_config": {"effort": "low"}, "output_format": {"type": "grammar"}},
+         "output_format.type"),
     ],
 )  # fmt: skip
 def test_what_chat_completions_cannot_express_is_refused_by_name(
@@ -390,6 +394,16 @@ def test_tokens_are_counted_by_an_upstream_that_can(gateway, upstream):
     answer = gateway.http.post("/v1/messages/count_tokens", json=body)
     assert answer.json() == {"input_tokens": 11}
     assert upstream.paths == ["/v1/messages/count_tokens"]
+
+
+def test_the_openapi_document_requires_a_limit_of_messages_only():
+    document = make_document()
+    required = {}
+    for name in ("", "/count_tokens"):
+        body = document["paths"][f"/v1/messages{name}"]["post"]["requestBody"]
+        reference = body["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        required[name] = set(document["components"]["schemas"][reference]["required"])
+    assert required[""] - required["/count_tokens"] == {"max_tokens"}
 
 
 @pytest.mark.parametrize("apis", [("chat",), None])

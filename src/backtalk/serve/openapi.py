@@ -183,7 +183,7 @@ def _response_paths() -> Schema:
         },
         "/v1/messages": {"post": _model_operation("Create a message", "MessageRequest", message)},
         "/v1/messages/count_tokens": {
-            "post": _model_operation("Count the tokens of a message", "MessageRequest", count)
+            "post": _model_operation("Count the tokens of a message", "MessageCountRequest", count)
         },
     }
 
@@ -349,6 +349,9 @@ def _schemas() -> Schema:
         "MessageRequest": _object(
             ("model", "max_tokens", "messages"),
             model=_NAME, max_tokens={"type": "integer", "minimum": 1}, messages=_list(message),
+        ),
+        "MessageCountRequest": _object(
+            ("model", "messages"), model=_NAME, messages=_list(message)
         ),
         "EmbeddingRequest": _object(("model", "input"), model=_NAME, input={}),
         "Model": _object(("id",), id=_NAME),

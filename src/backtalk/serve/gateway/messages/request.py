@@ -66,7 +66,12 @@ def chat_request(body: Mapping[str, Any], *, strict: bool = True) -> dict[str, A
     metadata = body.get("metadata")
     if isinstance(metadata, dict) and metadata.get("user_id"):
         fields["user"] = metadata["user_id"]
-    return {**fields, **_tools(body, strict=strict), **_output(body), **_effort(body)}
+    return {
+        **fields,
+        **_tools(body, strict=strict),
+        **_output(body, strict=strict),
+        **_effort(body),
+    }
 
 
 def check_limit(body: Mapping[str, Any]) -> None:
@@ -136,10 +141,17 @@ def _tools(body: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
     return fields
 
 
-def _output(body: Mapping[str, Any]) -> dict[str, Any]:
+def _output(body: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
     config = body.get("output_config")
-    layout = config.get("format") if isinstance(config, dict) else body.get("output_format")
-    if not isinstance(layout, dict) or layout.get("type") != "json_schema":
+    layout = config.get("format") if isinstance(config, dict) else None
+    name = "output_format" if layout is None else "output_config.format"
+    layout = body.get("output_format") if layout is None else layout
+    if layout is None:
+        return {}
+    kind = layout.get("type") if isinstance(layout, dict) else layout
+    if not isinstance(layout, dict) or kind != "json_schema":
+        if strict:
+            raise cannot_express(f"{name}.type", kind)
         return {}
     schema = {"name": "answer", "schema": layout.get("schema"), "strict": True}
     return {"response_format": {"type": "json_schema", "json_schema": schema}}
