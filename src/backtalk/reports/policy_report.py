@@ -12,6 +12,7 @@ from backtalk.evaluate.examples import Example
 from backtalk.evaluate.result import Evaluation, headline
 from backtalk.policy.diff import diff
 from backtalk.policy.policy import Policy
+from backtalk.policy.training_history import read_history
 from backtalk.promotion.gate import Gate
 from backtalk.reports.before_after import (
     cost_blocks,
@@ -34,7 +35,6 @@ from backtalk.stats.estimate import Estimate
 from backtalk.store import Store
 
 _EXAMPLES = TypeAdapter(list[Example])
-_TRAINING = TypeAdapter(list[dict[str, float]])
 _DOCUMENT = "examples"
 _OLD_DOCUMENT = "exhibits"
 """Kind of the documents that examples were stored as before."""
@@ -76,10 +76,7 @@ def read_training(store: Store, policy: Policy) -> list[dict[str, float]]:
     NotFound
         If the artifact with the metrics is not in the store.
     """
-    artifact = policy.lineage.notes.get("history")
-    if not isinstance(artifact, str):
-        return []
-    return _TRAINING.validate_json(store.artifacts.read(artifact)["training.json"])
+    return read_history(policy, store.artifacts)
 
 
 def evaluation_report(

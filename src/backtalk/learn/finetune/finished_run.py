@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -13,7 +12,6 @@ from backtalk.errors import NotFound
 from backtalk.models import LocalSpec
 
 _FILE = "finished.json"
-_HISTORY = "training.json"
 
 
 @dataclass(frozen=True)
@@ -60,14 +58,3 @@ class FinishedRun:
         new = folder / f"{_FILE}.new"
         new.write_text(json.dumps(data), encoding="utf-8")
         new.replace(folder / _FILE)
-
-    def read_history(self, artifacts: Artifacts) -> list[dict[str, float]]:
-        """Return the metrics of each step."""
-        path = artifacts.path(self.history) / _HISTORY
-        history: list[dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
-        return history
-
-
-def save_history(history: Sequence[dict[str, float]], artifacts: Artifacts) -> str:
-    """Store the metrics of each step, and return the id of the artifact."""
-    return artifacts.put({_HISTORY: json.dumps(list(history)).encode()})

@@ -13,7 +13,7 @@ from backtalk.errors import BacktalkError
 from backtalk.feedback.record import now
 from backtalk.learn.finetune.config import TrainingConfig
 from backtalk.learn.finetune.encoding import Encoder
-from backtalk.learn.finetune.finished_run import FinishedRun, save_history
+from backtalk.learn.finetune.finished_run import FinishedRun
 from backtalk.learn.finetune.logprobs import LogProbModel
 from backtalk.learn.finetune.objective import BuildTasks, TrainingTask
 from backtalk.learn.finetune.preflight import (
@@ -36,6 +36,7 @@ from backtalk.learn.finetune.validation import Validation
 from backtalk.learn.training_set import TrainingSet
 from backtalk.models import LocalSpec
 from backtalk.policy import Lineage, Policy, read_policy
+from backtalk.policy.training_history import read_history, save_history
 from backtalk.run import Run
 from backtalk.store import Store
 
@@ -299,8 +300,8 @@ def finetune(
     options : Mapping[str, JsonValue]
         Options of the method, for the lineage.
     build_validation : BuildTasks, optional
-        Function from an encoder to tasks of held-out data, on which the loss is measured during the
-        training.
+        Function from an encoder to tasks of the feedback's validation set, on which the loss is
+        measured during the training.
 
     Raises
     ------
@@ -316,9 +317,9 @@ def finetune(
         reference.compute(setup.trees_with_reference, run, config)
     folder = None if run.folder is None else run.folder / "training"
     validation = None
-    if build_validation is not None:
+    if build_validation is not None and feedback.validation is not None:
         validation = _validation(
-            setup, build_validation, config, policy=policy, feedback=feedback, run=run
+            setup, build_validation, config, policy=policy, held_out=feedback.validation, run=run
         )
     trainer = Trainer(
         setup.model.logprob_model,
@@ -341,7 +342,7 @@ def finetune(
         if folder is not None:
             finished.write(folder, trainer.fingerprint)
     trainer.remove_state()
-    metrics = finished.read_history(artifacts)
+    metrics = read_history(finished.history, artifacts)
     notes: dict[str, Any] = {
         "steps": trainer.steps,
         **{f"{task.name} prompts": len(task.trees) for task in setup.tasks},
@@ -374,11 +375,10 @@ def _validation(
     config: TrainingConfig,
     *,
     policy: Policy,
-    feedback: TrainingSet,
+    held_out: TrainingSet,
     run: Run,
 ) -> Validation:
     """Return the tokenised held-out data, with the log-probabilities of the reference."""
-    held_out = feedback.validation or feedback
     _, tasks = encode(build_tasks, setup.model, config, policy=policy, feedback=held_out, run=run)
     if setup.reference is not None:
         referenced = [task for task in tasks if task.objective.objective.reference]

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
-
-from backtalk.artifacts import Artifacts
-from backtalk.policy import Policy
 
 _NAMES = {
     "loss": "train_loss",
@@ -30,7 +26,6 @@ _COLUMNS = {
 }
 """Metrics of the first columns of a result file, after the step."""
 
-_HISTORY = "training.json"
 _DIGITS = 6
 
 
@@ -63,15 +58,6 @@ def describe_step(step: int, steps: int, metrics: Mapping[str, float]) -> str:
     }
     shown = [f"{text}={metrics[name]:.2f}" for name, text in texts.items() if name in metrics]
     return f"Step {step}/{steps}: {', '.join(shown)}"
-
-
-def read_history(policy: Policy, artifacts: Artifacts) -> list[dict[str, float]]:
-    """Return the metrics of each step of a policy's training; none if it had no training."""
-    id_ = policy.lineage.notes.get("history")
-    if not isinstance(id_, str):
-        return []
-    history: list[dict[str, float]] = json.loads(artifacts.read(id_)[_HISTORY])
-    return history
 
 
 def result_csv(history: Sequence[Mapping[str, float]]) -> str:

@@ -16,12 +16,13 @@ from backtalk.learn.training_set import TrainingSet
 from backtalk.models import LocalSpec
 from backtalk.policy import Lineage, Policy, read_policy, save_policy
 from backtalk.policy.storage import name_policy
+from backtalk.policy.training_history import read_history
 from backtalk.run import Run
 from backtalk.serve.files.file_store import RESULTS, FileStore
 from backtalk.serve.fine_tuning.events import append_event
 from backtalk.serve.fine_tuning.hyperparameters import method_options, without_auto
 from backtalk.serve.fine_tuning.job import JobProgress, JobSpec
-from backtalk.serve.fine_tuning.metrics import openai_metrics, read_history, result_csv
+from backtalk.serve.fine_tuning.metrics import openai_metrics, result_csv
 from backtalk.serve.fine_tuning.monitor import JobMonitor, new_checkpoint
 from backtalk.serve.fine_tuning.names import checkpoint_name
 from backtalk.serve.fine_tuning.training_data import TrainingData, with_prompts
