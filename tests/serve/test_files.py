@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backtalk.artifacts import Artifacts
 from backtalk.serve import Settings
+from backtalk.serve.files.file_store import FileStore
+from backtalk.serve.fine_tuning.worker import run_folder
 from backtalk.store import Store
 from tests.serve.conftest import running_gateway
 from tests.serve.upstream import ScriptedReply
@@ -88,6 +91,16 @@ def test_the_name_of_a_file_stays(upload, name):
     shown, content = upload(b"{}", name)
     assert content == b"{}"
     assert shown.replace("%22", '"').endswith(name.rpartition("/")[2])
+
+
+@pytest.mark.parametrize("folder", ["v1.2", "shared", "mails.artifacts", "mails.of.may"])
+def test_the_folders_of_files_and_runs_are_named_like_that_of_the_artifacts(tmp_path, folder):
+    with Store(tmp_path / "feedback.db") as store:
+        store.artifacts = Artifacts(tmp_path / folder)
+        file = FileStore.beside(store.artifacts).add_text("p", "{}", filename="a", purpose="b")
+        name = folder.removesuffix(".artifacts")
+        assert (tmp_path / f"{name}.files" / "p" / file.id).is_dir()
+        assert run_folder(store, "job") == tmp_path / f"{name}.runs" / "job"
 
 
 def test_a_list_has_pages_in_both_orders(alone):

@@ -258,8 +258,10 @@ class JobQueue:
             raise BacktalkError(f"Job {job.id} has not failed: it is {job.state}")
         return self.get(job.id)
 
-    def prepare(self, id: str, result: str, *, not_before: datetime | None = None) -> bool:  # noqa: A002
-        """Store the progress of a job before its first attempt, and return true if it is waiting.
+    def prepare(self, id: str, result: str) -> bool:  # noqa: A002
+        """Store the progress of a job before its first attempt, and make it due now.
+
+        The attempts before :meth:`resume` do not count.
 
         Parameters
         ----------
@@ -267,10 +269,13 @@ class JobQueue:
             Id of the job.
         result : str
             JSON text of the progress.
-        not_before : datetime, optional
-            Earliest start. Default: now.
+
+        Returns
+        -------
+        bool
+            True if it was waiting.
         """
-        start = microseconds(not_before or self._clock())
+        start = microseconds(self._clock())
         where = (*self._where(id=id, state="waiting"), schema.jobs.c.attempts == 0)
         with writing(self._engine) as connection:
             changed = connection.execute(

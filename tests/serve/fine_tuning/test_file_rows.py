@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from backtalk.errors import BacktalkError
 from backtalk.feedback.views import Pair, SFTExample
 from backtalk.learn import TrainingSet
 from backtalk.serve.files.file_store import TRAINING, FileStore
@@ -212,4 +211,3 @@ def test_a_method_by_name_reads_any_format_of_an_import(files, tmp_path):
 def test_a_line_that_no_format_reads_is_named(files):
     rows = [{"prompt": "Open?", "completion": "Yes.", "label": True}, {"prompt": 3, "label": 4}]
     assert "Line 2" in reason(files, rows, "backtalk")
-    assert issubclass(InvalidFile, BacktalkError)

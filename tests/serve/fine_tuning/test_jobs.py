@@ -17,8 +17,8 @@ from backtalk.feedback import Annotator, Interaction, Label
 from backtalk.learn.method import get_method
 from backtalk.models.spec import EndpointSpec, NamedSpec
 from backtalk.policy import Policy, read_policy, save_policy
+from backtalk.policy.training_history import read_history
 from backtalk.serve.fine_tuning.job import read_spec
-from backtalk.serve.fine_tuning.metrics import read_history
 from backtalk.serve.fine_tuning.training_data import TrainingData
 from backtalk.serve.settings import SETTINGS_VARIABLE
 from backtalk.store import Store
@@ -175,7 +175,9 @@ def test_a_job_uses_what_the_stores_had_when_it_was_created(served, tmp_path, tr
         source, other = (
             client.upload(ROWS) if name == "a file" else name for name in (training, validation)
         )
-        method = {"type": "backtalk", "name": "sft", "split": "all"}
+        method = {"type": "backtalk", "name": "sft"} | (
+            {} if training == "a file" else {"split": "all"}
+        )
         fields = {} if other is None else {"validation_file": other}
         job = client.fine_tune(source, method=method, **fields)
         files = running.app.state.services.fine_tuning.jobs.files()
@@ -320,7 +322,8 @@ def test_a_paused_job_continues_to_the_same_weights(served, uninterrupted):
         assert client.fine_tuning.jobs.pause(job.id).status == "paused"
     paused_at = client.steps(job.id)[-1]
     assert paused_at < 30
-    client.fine_tuning.jobs.resume(job.id)
+    resumed = client.fine_tuning.jobs.resume(job.id)
+    assert (resumed.status, resumed.estimated_finish) == ("queued", None)
     work(running)
     job = client.wait(job.id, "queued", "running")
     assert job.status == "succeeded", job.error
@@ -519,6 +522,17 @@ INVALID_REQUESTS = {
     "a hyperparameter of another method": (
         {"method": {"type": "backtalk", "name": "best-of-n", "n_epochs": 2}},
         "method",
+    ),
+    "a split of a file": (
+        {"method": {"type": "backtalk", "name": "kto", "split": "all"}},
+        "method.split",
+    ),
+    "a format without a file": (
+        {
+            "training_file": "store:default",
+            "method": {"type": "backtalk", "name": "kto", "format": "kto"},
+        },
+        "method.format",
     ),
     "a negative budget": ({"budget": {"tokens": -1}}, "budget"),
 }

@@ -9,7 +9,7 @@ from backtalk.models.spec import NamedSpec
 from backtalk.policy import Policy, save_policy
 from backtalk.serve.fine_tuning import worker as worker_module
 from backtalk.serve.fine_tuning.holders import machine_lease, new_holder
-from backtalk.serve.fine_tuning.job import KIND, JobProgress, JobSpec
+from backtalk.serve.fine_tuning.job import KIND, JobProgress, JobSpec, to_openai
 from backtalk.serve.fine_tuning.settings import FineTuningSettings
 from backtalk.serve.fine_tuning.training import JobRun
 from backtalk.serve.fine_tuning.worker import FineTuningWorker
@@ -115,6 +115,20 @@ def test_an_outage_longer_than_the_idle_time_is_an_error(store, monkeypatch):
     fail_first(monkeypatch, JobQueue, "claim", 9)
     with pytest.raises(StoreUnavailable, match="unavailable"):
         make_worker(store).run(idle_seconds=0)
+
+
+def test_a_stopped_job_waits_in_the_queue(store, monkeypatch):
+    worker = make_worker(store)
+
+    def run(own, progress, task):
+        own.save_progress(progress.changed(estimated_finish=time.time() + 600))
+        worker.stop()
+        task.progress("training", 0, 1)
+
+    monkeypatch.setattr(JobRun, "run", run)
+    assert worker.run()
+    shown = to_openai(store.jobs.get(ID), "default")
+    assert (shown["status"], shown["estimated_finish"]) == ("queued", None)
 
 
 @pytest.mark.parametrize("is_taken", [False, True])

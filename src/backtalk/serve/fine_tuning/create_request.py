@@ -83,8 +83,15 @@ def check_method(spec: JobSpec) -> None:
         check_hyperparameters(spec, get_method(spec.method))
     except BacktalkError as error:
         raise APIError(400, str(error), param="method") from None
-    if spec.selection and not spec.training_file.startswith(STORE) and spec.type != "backtalk":
-        _refuse(f"{', '.join(spec.selection)}: only feedback of a store is selected", "method")
+    is_store = spec.training_file.startswith(STORE)
+    if "split" in spec.selection and not is_store:
+        _refuse("split selects feedback of a store, and training_file is a file", "method.split")
+    if (
+        "format" in spec.selection
+        and is_store
+        and (spec.validation_file or STORE).startswith(STORE)
+    ):
+        _refuse("format is that of a file, and the job has none", "method.format")
 
 
 def _method(body: Mapping[str, Any]) -> dict[str, Any]:

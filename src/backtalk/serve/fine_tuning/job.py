@@ -132,6 +132,12 @@ class JobProgress(Record):
         """Return the progress with changes."""
         return self.model_copy(update=changes)
 
+    def stopped(self) -> JobProgress:
+        """Return the progress of a job whose attempt was stopped, and that waits for the next."""
+        if self.status != "running":
+            return self
+        return self.changed(status="queued", estimated_finish=None)
+
 
 def read_spec(job: Job) -> JobSpec:
     """Return the specification of a job."""

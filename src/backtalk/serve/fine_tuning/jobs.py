@@ -17,7 +17,7 @@ from backtalk.serve.fine_tuning.base_model import check_trainable, find_base
 from backtalk.serve.fine_tuning.budget import smaller
 from backtalk.serve.fine_tuning.create_request import check_method, read_request
 from backtalk.serve.fine_tuning.events import append_event
-from backtalk.serve.fine_tuning.job import KIND, STORE, JobSpec, job_status
+from backtalk.serve.fine_tuning.job import KIND, STORE, JobSpec, job_status, read_progress
 from backtalk.serve.fine_tuning.names import new_job_id
 from backtalk.serve.fine_tuning.settings import FineTuningSettings
 from backtalk.serve.store_connection import StoreConnection
@@ -101,8 +101,7 @@ class FineTuningJobs:
             validate_new_job,
         )
 
-        spec = JobSpec.model_validate_json(created.job.body)
-        validate_new_job(created.store, created.job.id, spec, self.files(), self._settings)
+        validate_new_job(created.store, created.job, self.files(), self._settings)
 
     def find(self, id: str, caller: Caller) -> ProjectJob:  # noqa: A002
         """Return a job by its id.
@@ -149,9 +148,7 @@ class FineTuningJobs:
 
     def resume(self, id: str, caller: Caller) -> ProjectJob:  # noqa: A002
         """Return a paused job to the queue."""
-        return self._move(
-            id, caller, JobQueue.resume, "Fine-tuning job resumed, waits in the queue"
-        )
+        return self._move(id, caller, _resume, "Fine-tuning job resumed, waits in the queue")
 
     def cancel(self, id: str, caller: Caller) -> ProjectJob:  # noqa: A002
         """Cancel a job that has not ended."""
@@ -211,3 +208,11 @@ class FineTuningJobs:
         names = self._connection.store().projects()
         for name in names if project is None else [name for name in names if name == project]:
             yield self._connection.store(name)
+
+
+def _resume(jobs: JobQueue, id_: str) -> Job:
+    """Return a paused job to the queue, where nobody runs it until it is claimed."""
+    job = jobs.resume(id_)
+    if job.result is not None:
+        jobs.prepare(job.id, read_progress(job).stopped().to_json())
+    return jobs.get(job.id)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-
 from backtalk.serve.files.file_store import FileStore
 from backtalk.serve.fine_tuning.events import append_event
-from backtalk.serve.fine_tuning.job import STORE, JobError, JobProgress, JobSpec
+from backtalk.serve.fine_tuning.job import STORE, JobError, JobProgress, read_spec
 from backtalk.serve.fine_tuning.settings import FineTuningSettings
 from backtalk.serve.fine_tuning.training_data import InvalidFile, check_files
 from backtalk.store import Store
-
-log = logging.getLogger(__name__)
+from backtalk.store.jobs import Job
 
 
 def check_job(
-    store: Store, job_id: str, spec: JobSpec, files: FileStore, settings: FineTuningSettings
+    store: Store, job: Job, files: FileStore, settings: FineTuningSettings
 ) -> JobProgress:
     """Check the files of a job, and return the progress of a queued job.
 
@@ -23,10 +20,8 @@ def check_job(
     ----------
     store : Store
         Store of the job's project.
-    job_id : str
+    job : Job
         Job.
-    spec : JobSpec
-        Its specification.
     files : FileStore
         Uploaded files.
     settings : FineTuningSettings
@@ -37,21 +32,22 @@ def check_job(
     InvalidFile
         If a file is missing or invalid.
     """
+    spec = read_spec(job)
     minimum = 1 if spec.type == "backtalk" else settings.min_examples
     report = check_files(spec, files, minimum=minimum)
     if report.with_tools:
         append_event(
             store,
-            job_id,
+            job.id,
             f"The tools of {report.with_tools:,} examples are not part of their prompts",
             level="warn",
         )
-    append_event(store, job_id, "Files validated, moving job to queued state")
+    append_event(store, job.id, "Files validated, moving job to queued state")
     return JobProgress(status="queued")
 
 
 def validate_new_job(
-    store: Store, job_id: str, spec: JobSpec, files: FileStore, settings: FineTuningSettings
+    store: Store, job: Job, files: FileStore, settings: FineTuningSettings
 ) -> None:
     """Check the files of a job that was created just now, and queue or fail it.
 
@@ -61,26 +57,25 @@ def validate_new_job(
     ----------
     store : Store
         Store of the job's project.
-    job_id : str
+    job : Job
         Job.
-    spec : JobSpec
-        Its specification.
     files : FileStore
         Uploaded files.
     settings : FineTuningSettings
         Settings with the minimum number of examples.
     """
+    spec = read_spec(job)
     names = f"training file: {spec.training_file}"
     if spec.validation_file is not None:
         names += f" and validation file: {spec.validation_file}"
     if not spec.training_file.startswith(STORE):
-        append_event(store, job_id, f"Validating {names}")
+        append_event(store, job.id, f"Validating {names}")
     try:
-        progress = check_job(store, job_id, spec, files, settings)
+        progress = check_job(store, job, files, settings)
     except InvalidFile as error:
         reason = JobError(code=f"invalid_{error.param}", message=str(error), param=error.param)
-        append_event(store, job_id, reason.message, level="error")
+        append_event(store, job.id, reason.message, level="error")
         failed = JobProgress(status="failed", error=reason)
-        store.jobs.reject(job_id, reason.message, result=failed.to_json())
+        store.jobs.reject(job.id, reason.message, result=failed.to_json())
     else:
-        store.jobs.prepare(job_id, progress.to_json())
+        store.jobs.prepare(job.id, progress.to_json())

@@ -18,7 +18,7 @@ from backtalk.learn.background.cancellable import CancellableTask, Cancelled
 from backtalk.learn.background.heartbeat import LeaseHeartbeat
 from backtalk.models import BudgetExceeded
 from backtalk.run import Progress
-from backtalk.serve.files.file_store import FileStore
+from backtalk.serve.files.file_store import FileStore, folder_beside
 from backtalk.serve.fine_tuning.budget import JobBudgetExceeded
 from backtalk.serve.fine_tuning.events import append_event
 from backtalk.serve.fine_tuning.holders import acquire, machine_lease, new_holder
@@ -219,7 +219,7 @@ class FineTuningWorker:
         save = partial(_save_progress, store, job.id, term)
         with self._stoppable_task(store, job) as task:
             if progress.status in {"validating_files", "failed"}:
-                progress = check_job(store, job.id, spec, self._files, self._settings)
+                progress = check_job(store, job, self._files, self._settings)
             self._begin(store, job, progress)
             progress = progress.changed(status="running")
             save(progress)
@@ -263,11 +263,12 @@ class FineTuningWorker:
 
     def _put_back(self, store: Store, job: Job, term: int, folder: Path) -> None:
         """Leave a stopped job to a later attempt, unless it was cancelled."""
-        state = store.jobs.get(job.id).state
-        self._report(f"{job.id} stopped: {state}")
-        if state == "cancelled":
+        current = store.jobs.get(job.id)
+        self._report(f"{job.id} stopped: {current.state}")
+        if current.state == "cancelled":
             shutil.rmtree(folder, ignore_errors=True)
-        elif state == "waiting":
+        elif current.state == "waiting":
+            _save_progress(store, job.id, term, read_progress(current).stopped())
             store.jobs.release(job, term=term)
 
     def _fail(self, store: Store, job: Job, term: int, error: JobError) -> None:
@@ -282,7 +283,7 @@ class FineTuningWorker:
 
 def run_folder(store: Store, job_id: str) -> Path:
     """Return the folder of a job's run, next to the artifacts."""
-    return store.artifacts.root.with_suffix(".runs") / job_id
+    return folder_beside(store.artifacts, "runs") / job_id
 
 
 def job_error(error: Exception) -> JobError:
