@@ -7,11 +7,11 @@ is rejected does not affect the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, Table, delete, func, select
+from sqlalchemy import Connection, Engine, Table, bindparam, delete, func, select
 
 from backtalk.errors import RecordError
 from backtalk.feedback import AnyFeedback, Interaction, parse_feedback, parse_interaction
@@ -19,12 +19,13 @@ from backtalk.feedback.record import now
 from backtalk.store import schema
 from backtalk.store.engine import writing
 from backtalk.store.inserts import InsertBatch, get_project_id, insert_rows
+from backtalk.store.lookup import rows_by_id
 from backtalk.store.row_codec import microseconds
 
 WriteStatus = Literal["stored", "duplicate", "pending", "conflict", "rejected"]
 
-_BATCH_SIZE = 500
-"""Maximum number of ids in a query."""
+_RESOLVED_AT_ONCE = 500
+"""Maximum number of interactions whose pending feedback is stored in a transaction."""
 
 _PENDING_COLUMNS = ("project", "id", "interaction", "annotator", "received", "body")
 
@@ -139,7 +140,7 @@ class StreamWriter:
             )
             .join(projects, projects.c.id == pending.c.project)
             .distinct()
-            .limit(_BATCH_SIZE)
+            .limit(_RESOLVED_AT_ONCE)
         )
         total = select(func.count()).select_from(pending)
         with self._engine.connect() as connection:
@@ -188,34 +189,44 @@ class _ProjectWriter:
     def resolve_pending(self, interactions: Sequence[str]) -> int:
         """Store the pending feedback of interactions; return the number of records resolved."""
         pending = schema.pending_feedback
-        resolved = 0
-        for ids in _split(interactions):
-            where = (pending.c.project == self._project_id, pending.c.interaction.in_(ids))
-            rows = self._connection.execute(
-                select(pending.c.interaction, pending.c.body).where(*where).order_by(pending.c.seq)
-            ).all()
-            if not rows:
-                continue
-            bodies = self._read_bodies(schema.interactions, {row.interaction for row in rows})
-            self._store_pending(rows, {id_: parse_interaction(b) for id_, b in bodies.items()})
-            resolved += self._connection.execute(delete(pending).where(*where)).rowcount
-        return resolved
+        columns = ("seq", "interaction", "body")
+        rows = sorted(
+            rows_by_id(
+                self._connection,
+                pending,
+                columns,
+                self._project_id,
+                interactions,
+                key="interaction",
+            )
+        )
+        if rows:
+            self._store_pending([(interaction, body) for _, interaction, body in rows])
+            where = (pending.c.project == self._project_id, pending.c.seq == bindparam("row"))
+            self._connection.execute(
+                delete(pending).where(*where), [{"row": seq} for seq, _, _ in rows]
+            )
+        return len(rows)
 
-    def _store_pending(self, rows: Sequence[Any], interactions: Mapping[str, Interaction]) -> None:
+    def _store_pending(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Store pending feedback, as pairs of the interaction's id and the feedback's body."""
+        ids = {id_ for id_, _ in rows}
+        bodies = dict(self._read(schema.interactions, ("body",), ids))
+        interactions = {id_: parse_interaction(body) for id_, body in bodies.items()}
         valid = []
-        for row in rows:
-            item = parse_feedback(row.body)
-            reason = _check(item, interactions[row.interaction])
+        for id_, body in rows:
+            item = parse_feedback(body)
+            reason = _check(item, interactions[id_])
             if reason is None:
                 valid.append(item)
             else:
-                self.rejected.append(RejectedRecord(self._name, row.body, reason))
+                self.rejected.append(RejectedRecord(self._name, body, reason))
         self._insert((), valid)
 
     def _write_interactions(self, interactions: dict[str, Interaction]) -> dict[str, WriteResult]:
         if not interactions:
             return {}
-        known = self._read_bodies(schema.interactions, interactions)
+        known = {id_ for (id_,) in self._read(schema.interactions, (), interactions)}
         self._insert(
             [interaction for id_, interaction in interactions.items() if id_ not in known], ()
         )
@@ -227,8 +238,8 @@ class _ProjectWriter:
         if not items:
             return []
         ids = {item.id for item in items}
-        known = self._read_bodies(schema.pending_feedback, ids)
-        known |= self._read_bodies(schema.feedback, ids)
+        known = dict(self._read(schema.pending_feedback, ("body",), ids))
+        known |= dict(self._read(schema.feedback, ("body",), ids))
         referenced = {item.interaction for item in items if item.interaction is not None}
         available = interactions | self._read_interactions(referenced - set(interactions))
         results: list[WriteResult] = []
@@ -244,32 +255,19 @@ class _ProjectWriter:
         self._insert_pending(early)
         return results
 
-    def _read_interactions(self, ids: set[str]) -> dict[str, Interaction | None]:
+    def _read_interactions(self, ids: Iterable[str]) -> dict[str, Interaction | None]:
         """Return stored interactions by id, with ``None`` for those that were deleted."""
-        table = schema.interactions
-        interactions: dict[str, Interaction | None] = {}
-        for batch in _split(sorted(ids)):
-            rows = self._connection.execute(
-                select(table.c.id, table.c.body, table.c.deleted).where(
-                    table.c.project == self._project_id, table.c.id.in_(batch)
-                )
-            )
-            for row in rows:
-                is_deleted = row.deleted is not None
-                interactions[row.id] = None if is_deleted else parse_interaction(row.body)
-        return interactions
+        return {
+            id_: None if deleted is not None else parse_interaction(body)
+            for id_, deleted, body in self._read(schema.interactions, ("deleted", "body"), ids)
+        }
 
-    def _read_bodies(self, table: Table, ids: Iterable[str]) -> dict[str, str]:
-        """Return the bodies of stored records by id."""
-        bodies: dict[str, str] = {}
-        for batch in _split(sorted(ids)):
-            rows = self._connection.execute(
-                select(table.c.id, table.c.body).where(
-                    table.c.project == self._project_id, table.c.id.in_(batch)
-                )
-            )
-            bodies |= {row.id: row.body for row in rows}
-        return bodies
+    def _read(
+        self, table: Table, columns: Sequence[str], ids: Iterable[str]
+    ) -> Iterator[Any]:
+        """Yield the id and the columns of stored records."""
+        names = ("id", *columns)
+        return rows_by_id(self._connection, table, names, self._project_id, [*ids])
 
     def _insert(self, interactions: Sequence[Interaction], items: Sequence[AnyFeedback]) -> None:
         batch = InsertBatch(self._project_id)
@@ -312,7 +310,3 @@ def _check(item: AnyFeedback, interaction: Interaction) -> str | None:
     except RecordError as error:
         return str(error)
     return None
-
-
-def _split(ids: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (ids[start : start + _BATCH_SIZE] for start in range(0, len(ids), _BATCH_SIZE))

@@ -7,12 +7,14 @@ import json
 import logging
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from typing import Any
 
 ACCESS = "backtalk.serve.access"
 
 _FLUSH_SECONDS = 0.1
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
 
 
 class JsonFormatter(logging.Formatter):
@@ -29,7 +31,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return _ENCODER.encode(line)
 
 
 class BufferedStderrHandler(logging.Handler):
@@ -38,7 +40,8 @@ class BufferedStderrHandler(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self._lines: list[str] = []
-        self._timer: threading.Timer | None = None
+        self._filled = threading.Event()
+        self._thread: threading.Thread | None = None
         atexit.register(self.flush)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -50,16 +53,23 @@ class BufferedStderrHandler(logging.Handler):
             return
         if record.levelno >= logging.WARNING:
             self.flush()
-        elif self._timer is None:
-            self._timer = threading.Timer(_FLUSH_SECONDS, self.flush)
-            self._timer.daemon = True
-            self._timer.start()
+            return
+        self._filled.set()
+        if self._thread is None or not self._thread.is_alive():  # a fork has no copy of a thread
+            self._thread = threading.Thread(target=self._flush_often, daemon=True)
+            self._thread.start()
+
+    def _flush_often(self) -> None:
+        while True:
+            self._filled.wait()
+            time.sleep(_FLUSH_SECONDS)
+            self._filled.clear()
+            self.flush()
 
     def flush(self) -> None:
         """Write the buffer."""
         with self.lock or threading.RLock():
             lines, self._lines = self._lines, []
-            self._timer = None
         if lines:
             sys.stderr.write("".join(lines))
             sys.stderr.flush()
