@@ -1,6 +1,9 @@
 """Files by OpenAI's API: contents are unchanged, and files of other purposes are the upstream's."""
 
+import gzip
+import socket
 import time
+import zlib
 
 import httpx2
 import openai
@@ -103,6 +106,16 @@ def test_the_folders_of_files_and_runs_are_named_like_that_of_the_artifacts(tmp_
         assert run_folder(store, "job") == tmp_path / f"{name}.runs" / "job"
 
 
+@pytest.mark.parametrize("project", ["..mails", ".new-mails", "a/b", "mails.of.may"])
+def test_the_files_of_any_project_are_below_the_root(tmp_path, project):
+    files = FileStore(tmp_path / "files")
+    file = files.add_text(project, "{}", filename="a", purpose="b")
+    (folder,) = (tmp_path / "files").iterdir()
+    assert "." not in folder.name
+    assert files.list() == files.list(project) == [file]
+    assert files.find(file.id) == files.find(file.id, project) == file
+
+
 def test_a_list_has_pages_in_both_orders(alone):
     _, client = alone
     ids = [
@@ -126,12 +139,13 @@ def test_a_file_expires(alone, monkeypatch):
     later = time.time() + 3_601
     monkeypatch.setattr("backtalk.serve.files.file_store.time.time", lambda: later)
     assert list(client.files.list()) == []
-    with pytest.raises(openai.BadRequestError, match="3600"):
-        client.files.create(
-            file=("a.jsonl", b"{}"),
-            purpose="fine-tune",
-            expires_after={"anchor": "created_at", "seconds": 60},
-        )
+    for seconds in (60, 2_592_001, "²", "7" * 5_000, "-7200", "7200.0", " 7200"):
+        with pytest.raises(openai.BadRequestError, match="3600"):
+            client.files.create(
+                file=("a.jsonl", b"{}"),
+                purpose="fine-tune",
+                expires_after={"anchor": "created_at", "seconds": seconds},
+            )
 
 
 @pytest.mark.parametrize(
@@ -167,6 +181,72 @@ def test_a_file_above_the_limit_is_refused(alone):
         client.files.create(file=("a.jsonl", b"x" * 2_200_000), purpose="fine-tune")
     assert raised.value.status_code == 413
     assert list(client.files.list()) == []
+
+
+def form(content):
+    """Return the headers and the body of a form with a file."""
+    request = httpx2.Request(
+        "POST",
+        "http://localhost",
+        files={"file": ("a.jsonl", content)},
+        data={"purpose": "fine-tune"},
+    )
+    return {"content-type": request.headers["content-type"]}, request.read()
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "identity"])
+def test_a_compressed_form_is_decoded(alone, encoding):
+    running, client = alone
+    compress = {"gzip": gzip.compress, "deflate": zlib.compress, "identity": bytes}[encoding]
+    headers, body = form(b"{}" * 1_000)
+    headers["content-encoding"] = encoding
+    response = running.http.post("/v1/files", content=compress(body), headers=headers)
+    assert response.status_code == 200
+    assert client.files.content(response.json()["id"]).content == b"{}" * 1_000
+
+
+def test_a_form_whose_encoding_is_unknown_damaged_or_hides_its_size_is_refused(alone):
+    running, client = alone
+    headers, body = form(b"{}")
+    large = gzip.compress(form(b" " * 3_000_000)[1])
+    for encoding, content, status in (
+        ("rot13", body, 415),
+        ("gzip", body, 400),
+        ("gzip", gzip.compress(body)[:-9], 400),
+        ("gzip", large, 413),
+    ):
+        response = running.http.post(
+            "/v1/files", content=content, headers={**headers, "content-encoding": encoding}
+        )
+        assert response.status_code == status, response.text
+    assert list(client.files.list()) == []
+
+
+@pytest.mark.parametrize("limits", [{"body_bytes": 500}, {"endpoint_bytes": {"/v1/files": 500}}])
+@pytest.mark.parametrize("is_declared", [True, False])
+def test_the_limits_of_requests_apply_to_files(tmp_path, limits, is_declared):
+    settings = Settings(
+        store=str(tmp_path / "f.db"), keys="never", fine_tuning={"train": False}, limits=limits
+    )
+    with running_gateway(settings) as running:
+        for content, status in ((b"{}", 200), (b"{}" * 500, 413)):
+            headers, body = form(content)
+            sent = body if is_declared else iter([body])
+            response = running.http.post("/v1/files", content=sent, headers=headers)
+            assert response.status_code == status
+            if status == 413:
+                assert "endpoint_bytes" in response.json()["error"]["message"]
+
+
+def test_a_body_that_is_declared_too_large_is_not_received(alone):
+    running, _ = alone
+    url = httpx2.URL(running.url)
+    with socket.create_connection((url.host, url.port)) as connection:
+        connection.sendall(
+            b"POST /v1/files HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3000000\r\n"
+            b"content-type: multipart/form-data; boundary=x\r\n\r\n"
+        )
+        assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
 
 
 def test_files_of_another_purpose_are_those_of_the_upstream(gateway, upstream):

@@ -144,6 +144,12 @@ def test_a_deleted_file_is_named(files):
         check_files(spec, files, minimum=1)
 
 
+def test_an_error_about_a_format_does_not_name_the_folder_of_the_server(files, tmp_path):
+    text = reason(files, [{"first": 1, "second": 2}], "backtalk")
+    assert "The file is in no known format" in text
+    assert str(tmp_path) not in text
+
+
 def load(files, tmp_path, spec):
     with Store(tmp_path / "feedback.db") as store:
         return TrainingData(spec, store, files, tmp_path / "run").load()

@@ -50,16 +50,9 @@ async def upload_file(request: Request) -> Response:
     services.authorize(request, "answer")
     files = services.fine_tuning.jobs.files()
     with await asyncio.to_thread(files.temporary_folder) as folder:
-        upload = await receive(
-            request,
-            Path(folder),
-            max_bytes=services.settings.fine_tuning.max_file_bytes + _FORM_BYTES,
-        )
+        upload = await receive(request, Path(folder), max_bytes=_max_bytes(services))
         if upload.fields.get("purpose") != TRAINING and services.upstreams.configured:
-            return await forward_unchanged(
-                request,
-                await _forwarded_body(upload, services.settings.limits.max_body_bytes(_PATH)),
-            )
+            return await forward_unchanged(request, await asyncio.to_thread(upload.body.read_bytes))
         content = Path(folder) / "content"
         caller = _may_train(services, request)
         filename = _check_form(upload, content)
@@ -74,14 +67,12 @@ async def upload_file(request: Request) -> Response:
     return JSONResponse(file.to_openai())
 
 
-async def _forwarded_body(upload: Upload, max_bytes: int) -> bytes:
-    if upload.body.stat().st_size > max_bytes:
-        raise APIError(
-            413,
-            f"The body exceeds the limit of {max_bytes:,} bytes of a request to the upstream",
-            code="body_too_large",
-        )
-    return await asyncio.to_thread(upload.body.read_bytes)
+def _max_bytes(services: Services) -> int:
+    """Return the maximum size of an upload: the limits of requests and of files both apply."""
+    settings = services.settings
+    return min(
+        settings.limits.max_body_bytes(_PATH), settings.fine_tuning.max_file_bytes + _FORM_BYTES
+    )
 
 
 def _check_form(upload: Upload, content: Path) -> str:

@@ -227,11 +227,15 @@ class FileStore:
         shutil.rmtree(self._folder(file), ignore_errors=True)
 
     def _folder(self, file: StoredFile) -> Path:
-        return self._root / quote(file.project, safe="") / file.id
+        return self._project_folder(file.project) / file.id
+
+    def _project_folder(self, project: str) -> Path:
+        """Return the folder of a project, below the root whatever the name of the project."""
+        return self._root / quote(project, safe="").replace(".", "%2E")
 
     def _projects(self, project: str | None) -> Iterator[Path]:
         if project is not None:
-            yield self._root / quote(project, safe="")
+            yield self._project_folder(project)
         elif self._root.is_dir():
             yield from sorted(
                 path for path in self._root.iterdir() if not path.name.startswith(".new-")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import mmap
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from email.message import EmailMessage
@@ -14,9 +15,16 @@ from typing import cast
 
 from starlette.requests import ClientDisconnect, Request
 
+from backtalk.serve.content_encoding import (
+    CONTENT_ENCODINGS,
+    ContentDecoder,
+    ContentEncodingError,
+    find_decoder,
+)
 from backtalk.serve.errors import APIError
 
 _CHUNK = 1 << 20
+_SECONDS = re.compile(r"[0-9]{1,7}")
 _MAX_PARTS = 20
 _MAX_HEADERS = 10_000
 _MAX_FIELD = 10_000
@@ -45,12 +53,13 @@ async def receive(request: Request, folder: Path, *, max_bytes: int) -> Upload:
     folder : Path
         Folder for the body and for the file.
     max_bytes : int
-        Maximum size of the body, in bytes.
+        Maximum size of the body in bytes, with its content encoding and without it.
 
     Raises
     ------
     APIError
-        If the body is no such form, or larger than the limit.
+        If the body is no such form, or larger than the limit, or its encoding is unknown or
+        damaged.
     """
     content_type = request.headers.get("content-type", "")
     boundary = _boundary(content_type)
@@ -77,21 +86,57 @@ def _boundary(content_type: str) -> bytes:
 
 
 async def _write_body(request: Request, target: Path, max_bytes: int) -> None:
-    size = 0
+    """Write the body of a request to a file, without its content encoding."""
+    declared = request.headers.get("content-length", "0")
+    if declared.isascii() and declared.isdigit() and int(declared[:19]) > max_bytes:
+        raise _too_large(max_bytes)
+    encoding = request.headers.get("content-encoding")
+    decoder = _find_decoder(encoding)
+    received = 0
     try:
         with target.open("wb") as out:
+
+            def write(part: bytes) -> None:
+                for piece in (part,) if decoder is None else decoder.feed(part):
+                    if out.tell() + len(piece) > max_bytes:
+                        raise _too_large(max_bytes)
+                    out.write(piece)
+
             async for part in request.stream():
-                size += len(part)
-                if size > max_bytes:
-                    raise APIError(
-                        413,
-                        f"The body exceeds the limit of {max_bytes:,} bytes",
-                        code="body_too_large",
-                        headers={"connection": "close"},
-                    )
-                await asyncio.to_thread(out.write, part)
+                received += len(part)
+                if received > max_bytes:
+                    raise _too_large(max_bytes)
+                await asyncio.to_thread(write, part)
+        if decoder is not None:
+            decoder.finish()
     except ClientDisconnect:
         raise APIError(400, "The client disconnected before its body was complete") from None
+    except ContentEncodingError as error:
+        raise APIError(400, f"The body is not encoded as {encoding!r}: {error}") from None
+
+
+def _find_decoder(encoding: str | None) -> ContentDecoder | None:
+    try:
+        return find_decoder(encoding)
+    except LookupError as error:
+        known = ", ".join(CONTENT_ENCODINGS)
+        raise APIError(
+            415,
+            f"The content encoding {error} is not supported. Send the form without it, or with one "
+            f"of {known}",
+            code="unsupported_content_encoding",
+            headers={"accept-encoding": known},
+        ) from None
+
+
+def _too_large(max_bytes: int) -> APIError:
+    return APIError(
+        413,
+        f"The body exceeds the limit of {max_bytes:,} bytes. Raise limits.endpoint_bytes and "
+        "fine_tuning.max_file_bytes in the settings of the gateway",
+        code="body_too_large",
+        headers={"connection": "close"},
+    )
 
 
 def _parse(body: Path, boundary: bytes, target: Path) -> Upload:
@@ -164,6 +209,6 @@ def read_lifetime(fields: Mapping[str, str]) -> int | None:
         return None
     if anchor != "created_at":
         raise APIError(400, "The anchor must be 'created_at'", param="expires_after.anchor")
-    if seconds is None or not seconds.isdigit() or not 3_600 <= int(seconds) <= 2_592_000:
+    if seconds is None or not _SECONDS.fullmatch(seconds) or not 3_600 <= int(seconds) <= 2_592_000:
         raise APIError(400, "Give between 3600 and 2592000 seconds", param="expires_after.seconds")
     return int(seconds)

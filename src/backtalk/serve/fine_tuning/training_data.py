@@ -171,7 +171,7 @@ def _import_cases(path: Path, spec: JobSpec, report: FileReport) -> Iterator[Cas
             else:
                 report.reject(row.line, row.reason)
     except BacktalkError as error:
-        report.reject(0, str(error))
+        report.reject(0, str(error).replace(str(path), "The file"))
 
 
 def check_files(spec: JobSpec, files: FileStore, *, minimum: int) -> FileReport:
