@@ -439,6 +439,27 @@ def test_a_response_that_is_not_to_be_stored_is_not_retrieved_but_judged(
     assert chat_gateway.feedback({"interaction": made.id, "thumb": "up"}).status_code == 201
 
 
+def test_what_is_stored_is_not_found_elsewhere_while_the_store_is_unavailable(
+    gateway, upstream, tmp_path
+):
+    location, moved = tmp_path / "feedback.db", tmp_path / "gone"
+    upstream.next.append(ScriptedReply(body=own_response()))
+    body = {"model": "small", "input": "Hello"}
+    paths = [
+        f"/v1/responses/{gateway.http.post('/v1/responses', json=body).json()['id']}",
+        f"/v1/chat/completions/{gateway.chat().json()['id']}",
+    ]
+    gateway.store.close()
+    location.rename(moved)
+    count = len(upstream.paths)
+    for path in paths:
+        answer = gateway.http.get(path)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert len(upstream.paths) == count
+    moved.rename(location)
+    assert all(gateway.http.get(path).status_code == 200 for path in paths)
+
+
 def test_an_upstream_that_stores_responses_gets_its_own_id(client, gateway, upstream):
     upstream.next += [
         ScriptedReply(body=own_response()),

@@ -1,4 +1,4 @@
-"""Text and reasoning of an assistant's message, as the servers of the chat protocol write them.
+"""Text, reasoning and tool calls of an assistant's message, as servers of chats write them.
 
 A message has its text in ``content``, as a string or as a list of parts. Reasoning comes in a field
 of its own (``reasoning_content``, ``reasoning``, ``thinking``, ``reasoning_details``) or as parts
@@ -59,6 +59,19 @@ def answer_reasoning(message: Mapping[str, Any]) -> str:
     if not isinstance(content, list):
         return ""
     return "".join(_reasoning_text(part) for part in content if is_reasoning_part(part))
+
+
+def answer_tool_calls(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the tool calls of a message; ``function_call``, the older form, is one.
+
+    >>> answer_tool_calls({"function_call": {"name": "time", "arguments": "{}"}})
+    [{'type': 'function', 'function': {'name': 'time', 'arguments': '{}'}}]
+    """
+    listed = message.get("tool_calls")
+    calls = [call for call in listed if isinstance(call, dict)] if isinstance(listed, list) else []
+    if not calls and isinstance(message.get("function_call"), dict):
+        return [{"type": "function", "function": message["function_call"]}]
+    return calls
 
 
 def other_parts(message: Mapping[str, Any]) -> list[dict[str, Any]]:

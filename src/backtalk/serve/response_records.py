@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from backtalk.feedback.chat_answer import answer_reasoning, answer_text, other_parts
+from backtalk.feedback.chat_answer import (
+    answer_reasoning,
+    answer_text,
+    answer_tool_calls,
+    other_parts,
+)
 from backtalk.models.endpoint.answer_checks import log_probabilities
 
 _METADATA_FIELDS = ("finish_reason", "score", "hidden", "rewritten_request", "error")
@@ -79,10 +84,7 @@ def _chat_response(
 
 def _messages(message: Mapping[str, Any], text: str) -> list[dict[str, Any]]:
     """Return the messages of an answer whose text is not all of it."""
-    calls = message.get("tool_calls")
-    calls = [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
-    if not calls and isinstance(message.get("function_call"), dict):
-        calls = [{"type": "function", "function": message["function_call"]}]
+    calls = answer_tool_calls(message)
     parts = other_parts(message)
     content: Any = text or None
     if parts:

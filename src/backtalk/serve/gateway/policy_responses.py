@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from backtalk.serve.backends.policy_resolver import ResolvedPolicy
 from backtalk.serve.errors import APIError, api_error_for
 from backtalk.serve.gateway.completion_request import CHAT, CompletionRequest, EndpointKind
 from backtalk.serve.gateway.policy_prompts import recall, request_prompts, select_prompts
-from backtalk.serve.gateway.sse import DONE
+from backtalk.serve.gateway.sse import DONE, iterate
 from backtalk.serve.interaction_log import sanitise_json
 
 _MAX_SAMPLES = 128
@@ -115,7 +115,7 @@ def _log_and_respond(
     headers = request.response_headers()
     if request.is_streaming:
         events = _events(request, completion)
-        return StreamingResponse(_iterate(events), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(iterate(events), media_type="text/event-stream", headers=headers)
     return JSONResponse(completion, headers=headers)
 
 
@@ -249,8 +249,3 @@ def _choice_deltas(choice: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
 
 def _event(value: Any) -> bytes:
     return b"data: " + to_json(value) + b"\n\n"
-
-
-async def _iterate(events: Iterator[bytes]) -> AsyncIterator[bytes]:
-    for event in events:
-        yield event

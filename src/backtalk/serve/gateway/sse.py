@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from json import JSONDecodeError
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
@@ -79,6 +79,12 @@ def event_ends(buffer: bytearray, start: int) -> Iterator[int]:
         for blank, at in positions.items():
             if 0 <= at < end:
                 positions[blank] = buffer.find(blank, end)
+
+
+async def iterate(events: Iterable[bytes]) -> AsyncIterator[bytes]:
+    """Yield events that are there already, as the body of a response."""
+    for event in events:
+        yield event
 
 
 def is_event_stream(start: bytes) -> bool | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import time
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -12,7 +10,6 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import Response
 
-from backtalk.errors import NotFound
 from backtalk.feedback import Interaction
 from backtalk.serve.auth import Caller
 from backtalk.serve.backends.upstream import Upstream
@@ -23,14 +20,11 @@ from backtalk.serve.gateway.endpoints import other
 from backtalk.serve.gateway.policy_names import refuse_policy_names, sent_model_names
 from backtalk.serve.gateway.proxy import read_body, relay
 from backtalk.serve.gateway.sse import replace_id
+from backtalk.serve.gateway.stored_interactions import find_interaction
 from backtalk.serve.interaction_log import GATEWAY, project_from_id
 from backtalk.serve.services import Services
-from backtalk.serve.store_connection import UNAVAILABLE
 
 _OWN_ID = re.compile(r"(?:.+:)?[0-9a-f]{32}")
-_MAX_WAIT_SECONDS = 2.0
-"""Maximum delay until an interaction of this process is in the store."""
-_POLL_SECONDS = 0.02
 
 
 async def stored_completion(request: Request) -> Response:
@@ -88,20 +82,4 @@ async def _find(
     """Return an interaction, once it is in the store; ``None`` if there is none."""
     named = project_from_id(id_) if caller.project is None else None
     project = services.project(request, caller, named)
-    deadline = time.monotonic() + _MAX_WAIT_SECONDS
-    while True:
-        is_written = services.writer.log.drained
-        interaction = await asyncio.to_thread(_read, services, project, id_)
-        if interaction is not None or is_written or time.monotonic() > deadline:
-            return interaction
-        services.writer.write_soon()
-        await asyncio.sleep(_POLL_SECONDS)
-
-
-def _read(services: Services, project: str, id_: str) -> Interaction | None:
-    try:
-        if project not in services.connection.store().projects():
-            return None
-        return services.connection.store(project).interaction(id_)
-    except (NotFound, *UNAVAILABLE):
-        return None
+    return await find_interaction(services, project, id_)

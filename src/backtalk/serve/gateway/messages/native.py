@@ -55,12 +55,8 @@ class MessageStreamReader:
         self._blocks: dict[Any, dict[str, Any]] = {}
         self._pieces: dict[Any, dict[str, list[str]]] = {}
         self._error: Any = None
-        self._is_complete = False
-
-    @property
-    def is_complete(self) -> bool:
+        self.is_complete = False
         """If true, the last event has been read."""
-        return self._is_complete
 
     def read(self, event: bytes) -> bytes:
         """Read an event and return it with the new id."""
@@ -83,7 +79,7 @@ class MessageStreamReader:
         completion = to_completion({**self._message, "content": self._content()})
         if self._error is not None:
             return {**completion, "error": self._error, "cut": ERROR_EVENT}
-        if not self._is_complete and completion["choices"]:
+        if not self.is_complete and completion["choices"]:
             return {**completion, "cut": NO_FINISH_REASON}
         return completion
 
@@ -99,7 +95,7 @@ class MessageStreamReader:
             usage = {**(self._message.get("usage") or {}), **(event.get("usage") or {})}
             self._message |= {**delta, "usage": usage}
         elif kind == "message_stop":
-            self._is_complete = True
+            self.is_complete = True
         elif kind == "error":
             self._error = event.get("error") or event
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from backtalk.feedback.chat_answer import answer_reasoning, answer_text
+from backtalk.feedback.chat_answer import answer_reasoning, answer_text, answer_tool_calls
 from backtalk.serve.gateway.messages.request import is_thinking_shown
 from backtalk.serve.gateway.translation.chunks import first_choice
 
@@ -98,10 +98,7 @@ def to_message(completion: Mapping[str, Any], context: MessageContext) -> dict[s
     content: list[dict[str, Any]] = []
     if context.is_thinking_shown and (thinking := answer_reasoning(answer)):
         content.append({"type": "thinking", "thinking": thinking, "signature": ""})
-    calls = answer.get("tool_calls")
-    calls = [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
-    if not calls and isinstance(answer.get("function_call"), dict):
-        calls = [{"function": answer["function_call"]}]
+    calls = answer_tool_calls(answer)
     text = answer_text(answer)
     if text or not calls:
         content.append({"type": "text", "text": text, "citations": None})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -40,6 +40,7 @@ from backtalk.serve.gateway.responses.response_store import (
     stored_request,
     upstream_response_id,
 )
+from backtalk.serve.gateway.sse import iterate
 from backtalk.serve.gateway.translation.exchange import encode, respond
 from backtalk.serve.gateway.translation.token_count import count_prompt_tokens
 from backtalk.serve.pagination import page, read_limit
@@ -72,7 +73,7 @@ async def retrieve_response(request: Request) -> Response:
     if request.query_params.get("stream") != "true":
         return JSONResponse(response)
     events = replay_events(response, starting_after=_starting_after(request))
-    return StreamingResponse(_iterate(encode(events)), media_type="text/event-stream")
+    return StreamingResponse(iterate(encode(events)), media_type="text/event-stream")
 
 
 async def list_input_items(request: Request) -> Response:
@@ -161,8 +162,3 @@ async def _open(request: Request) -> ResponseExchange:
 def _is_background(body: Mapping[str, Any]) -> bool:
     """Return true if a response is to be made in the background."""
     return body.get("background") is True
-
-
-async def _iterate(events: Iterator[bytes]) -> AsyncIterator[bytes]:
-    for event in events:
-        yield event

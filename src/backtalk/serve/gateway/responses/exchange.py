@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -78,9 +78,9 @@ def responses_kind(previous: str | None = None, *, background: bool = False) -> 
 class ResponseExchange(Exchange):
     """Request for a response, and its answer."""
 
-    previous: Interaction | None = None
+    previous: Interaction | None
     """Response that the request continues."""
-    context: ResponseContext = field(default_factory=lambda: ResponseContext("", {}))
+    context: ResponseContext
     """Request as its response repeats it."""
 
     @property

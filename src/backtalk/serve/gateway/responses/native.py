@@ -62,12 +62,8 @@ class ResponseStreamReader:
         self._response: dict[str, Any] | None = None
         self._events: list[bytes] = []
         self._error: Any = None
-        self._is_complete = False
-
-    @property
-    def is_complete(self) -> bool:
+        self.is_complete = False
         """If true, the last event has been read."""
-        return self._is_complete
 
     def read(self, event: bytes) -> bytes:
         """Read an event and return it with the new ids."""
@@ -88,14 +84,14 @@ class ResponseStreamReader:
             self._events.append(data)
             return event
         self._response = value["response"]
-        self._is_complete = value.get("type") in _LAST_EVENTS
+        self.is_complete = value.get("type") in _LAST_EVENTS
         forwarded = replace_strings(text, self._ids, within="response")
         return before + forwarded.encode("utf-8") + after
 
     def completion(self) -> dict[str, Any]:
         """Return the response so far as a chat completion."""
         response = dict(self._response or {})
-        if not self._is_complete:
+        if not self.is_complete:
             response["status"] = "incomplete" if self._error is None else "failed"
         if isinstance(self._error, dict):
             names = ("code", "message")
@@ -105,7 +101,7 @@ class ResponseStreamReader:
         completion = to_completion(response)
         if self._error is not None:
             return {**completion, "error": self._error, "cut": ERROR_EVENT}
-        if not self._is_complete and completion["choices"]:
+        if not self.is_complete and completion["choices"]:
             return {**completion, "cut": NO_FINISH_REASON}
         return completion
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from backtalk.feedback.chat_answer import answer_reasoning
-from backtalk.serve.gateway.translation.chunks import content_of, first_choice, logprobs_of
+from backtalk.feedback.chat_answer import answer_reasoning, answer_tool_calls, content_text
+from backtalk.serve.gateway.translation.chunks import first_choice, logprobs_of
 
 PREFIX = "resp_"
 """Prefix of the ids of responses."""
@@ -116,16 +116,12 @@ def to_response(completion: Mapping[str, Any], context: ResponseContext) -> dict
     choice = first_choice(completion)
     message = choice.get("message")
     message = message if isinstance(message, dict) else {}
-    calls = message.get("tool_calls")
-    calls = [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
-    if not calls and isinstance(message.get("function_call"), dict):
-        calls = [{"function": message["function_call"]}]
     output = output_items(
         context,
         reasoning=answer_reasoning(message),
-        text=content_of(message),
+        text=content_text(message.get("content")),
         refusal=message.get("refusal") or "",
-        calls=calls,
+        calls=answer_tool_calls(message),
         logprobs=logprobs_of(choice),
     )
     return {

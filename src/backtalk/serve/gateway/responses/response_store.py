@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 from starlette.requests import Request
 
-from backtalk.errors import BacktalkError, NotFound
 from backtalk.feedback import Interaction, Message, Response
 from backtalk.serve.auth import Caller
-from backtalk.serve.errors import APIError
 from backtalk.serve.gateway.responses.output import PREFIX, ResponseContext, to_response
+from backtalk.serve.gateway.stored_interactions import delete_interaction, find_interaction
 from backtalk.serve.interaction_log import project_from_id
 from backtalk.serve.services import PROJECT_HEADER, Services
-from backtalk.serve.store_connection import UNAVAILABLE
-
-T = TypeVar("T")
 
 NOTE = "responses"
 """Field of ``metadata.gateway`` with the request, and with the upstream's own response."""
 
 _UNSTORED_FIELDS = frozenset({"input", "stream", "stream_options"})
-_MAX_WAIT_SECONDS = 2.0
-"""Maximum delay until an interaction of this process is in the store."""
+_RECENT_SECONDS = 2.0
+"""Age of a response up to which another process may still write it."""
 _MAX_WAIT_FOR_OTHERS_SECONDS = 0.5
 """Maximum delay until a recent interaction of another process is in the store."""
-_POLL_SECONDS = 0.01
 
 
 def stored_request(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,18 +155,12 @@ class StoredResponses:
         """
         if not id_.startswith(PREFIX):
             return None
-        project, writer = self.project(id_), self._services.writer
-        deadline = time.monotonic() + _MAX_WAIT_SECONDS
-        until = time.monotonic() + (_MAX_WAIT_FOR_OTHERS_SECONDS if _is_recent(id_) else 0.0)
-        while True:
-            was_drained = writer.log.drained
-            interaction = await self._run(self._read, project, id_)
-            now = time.monotonic()
-            if interaction is not None or now > deadline or (was_drained and now > until):
-                is_found = interaction is not None and (with_unstored or is_stored(interaction))
-                return interaction if is_found else None
-            writer.write_soon()
-            await asyncio.sleep(_POLL_SECONDS)
+        min_wait = _MAX_WAIT_FOR_OTHERS_SECONDS if _is_recent(id_) else 0.0
+        interaction = await find_interaction(
+            self._services, self.project(id_), id_, min_wait=min_wait
+        )
+        is_found = interaction is not None and (with_unstored or is_stored(interaction))
+        return interaction if is_found else None
 
     async def delete(self, id_: str) -> None:
         """Delete the interaction of a response, if it is not deleted already.
@@ -183,29 +170,7 @@ class StoredResponses:
         APIError
             If the store is unavailable, or the caller may not use the project.
         """
-        await self._run(self._delete, self.project(id_), id_)
-
-    async def _run(self, function: Callable[[str, str], T], project: str, id_: str) -> T:
-        try:
-            return await asyncio.to_thread(function, project, id_)
-        except (*UNAVAILABLE, BacktalkError) as error:
-            raise APIError(
-                503,
-                f"The store of the response {id_} is unavailable ({error}). Try again later",
-                headers={"retry-after": "2"},
-            ) from None
-
-    def _read(self, project: str, id_: str) -> Interaction | None:
-        if project not in self._services.connection.store().projects():
-            return None
-        try:
-            return self._services.connection.store(project).interaction(id_)
-        except NotFound:
-            return None
-
-    def _delete(self, project: str, id_: str) -> None:
-        with contextlib.suppress(NotFound):
-            self._services.connection.store(project).delete(id_)
+        await delete_interaction(self._services, self.project(id_), id_)
 
 
 def _is_recent(id_: str) -> bool:
@@ -215,7 +180,7 @@ def _is_recent(id_: str) -> bool:
         made = int(digits, 16) / 1_000
     except ValueError:
         return False
-    return abs(time.time() - made) < _MAX_WAIT_SECONDS
+    return abs(time.time() - made) < _RECENT_SECONDS
 
 
 def _note(interaction: Interaction) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class ChunkReader:
         refusal = delta.get("refusal")
         return Delta(
             reasoning=answer_reasoning(delta),
-            text=content_of(delta),
+            text=content_text(delta.get("content")),
             refusal=refusal if isinstance(refusal, str) else "",
             logprobs=tuple(logprobs_of(choice)),
             calls=tuple(self._add_calls(delta)),
@@ -99,11 +99,3 @@ def as_chunk(completion: Mapping[str, Any]) -> dict[str, Any]:
             if isinstance(call, dict)
         ]
     return {**completion, "choices": [{**choice, "delta": message}]}
-
-
-def content_of(message: Mapping[str, Any]) -> str:
-    """Return the text of the content of a message or a delta, without its reasoning."""
-    content = message.get("content")
-    if isinstance(content, list):
-        return content_text(content)
-    return content if isinstance(content, str) else ""

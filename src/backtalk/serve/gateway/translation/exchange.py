@@ -24,7 +24,7 @@ from backtalk.serve.gateway.completion_request import (
 from backtalk.serve.gateway.disconnect import cancel_on_disconnect
 from backtalk.serve.gateway.endpoints import complete
 from backtalk.serve.gateway.proxy import proxy_and_log
-from backtalk.serve.gateway.sse import EventSplitter, split_data
+from backtalk.serve.gateway.sse import EventSplitter, iterate, split_data
 from backtalk.serve.gateway.translation.chunks import as_chunk
 from backtalk.serve.gateway.translation.support import Api, first_group, learn_api
 
@@ -207,7 +207,7 @@ async def translated(exchange: Exchange, response: Response) -> Response:
         raise APIError(502, "The upstream's answer is no chat completion", code="upstream_failed")
     if exchange.original.get("stream") is True:
         events = _events_of(exchange, completion)
-        return StreamingResponse(_iterate(events), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(iterate(events), media_type="text/event-stream", headers=headers)
     body = dump_json(exchange.translate(completion))
     return Response(body, media_type="application/json", headers=headers)
 
@@ -288,11 +288,6 @@ def encode(events: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
     """Yield events as server-sent events, each with its type as its name."""
     for event in events:
         yield b"event: " + str(event["type"]).encode() + b"\ndata: " + dump_json(event) + b"\n\n"
-
-
-async def _iterate(events: Iterator[bytes]) -> AsyncIterator[bytes]:
-    for event in events:
-        yield event
 
 
 def _chat_http_request(request: Request) -> Request:
