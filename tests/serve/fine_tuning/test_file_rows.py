@@ -7,8 +7,11 @@ import pytest
 from backtalk.feedback.views import Pair, SFTExample
 from backtalk.learn import TrainingSet
 from backtalk.serve.files.file_store import TRAINING, FileStore
+from backtalk.serve.fine_tuning.events import list_events
 from backtalk.serve.fine_tuning.job import JobSpec
+from backtalk.serve.fine_tuning.settings import FineTuningSettings
 from backtalk.serve.fine_tuning.training_data import InvalidFile, TrainingData, check_files
+from backtalk.serve.fine_tuning.validation import check_job
 from backtalk.store import Store
 from tests.serve.fine_tuning.jobs import conversation, jsonl, preference
 
@@ -77,6 +80,11 @@ INVALID = {
         talk(message(), message("assistant", None, tool_calls=[{"type": "function"}])),
         "tool calls",
     ),
+    "a number as reasoning": (
+        talk(message(), message("assistant", reasoning_content=3)),
+        "messages.1.reasoning_content",
+    ),
+    "a question with reasoning": (talk(message(reasoning_content="Hm."), ANSWER), "have reasoning"),
     "a prompt without text": ({"prompt": "", "completion": "Yes."}, "prompt"),
 }
 
@@ -150,9 +158,9 @@ def test_an_error_about_a_format_does_not_name_the_folder_of_the_server(files, t
     assert str(tmp_path) not in text
 
 
-def load(files, tmp_path, spec):
+def load(files, tmp_path, spec, **fields):
     with Store(tmp_path / "feedback.db") as store:
-        return TrainingData(spec, store, files, tmp_path / "run").load()
+        return TrainingData(spec, store, files, tmp_path / "run", **fields).load()
 
 
 def examples(training: TrainingSet):
@@ -177,6 +185,45 @@ def test_all_answers_of_a_conversation_are_learned_except_those_of_weight_0(file
         (["Be brief.", "One?"], "First."),
         (["Be brief.", "One?", "First.", "Two?", "Second.", "Three?"], "Third."),
     ]
+
+
+@pytest.mark.parametrize("reasoning", [False, True])
+def test_the_reasoning_of_each_answer_is_learned(files, tmp_path, reasoning):
+    row = talk(
+        message(content="One?"),
+        message("assistant", "First.", reasoning_content="Begin."),
+        message(content="Two?"),
+        message("assistant", "Second."),
+        message(content="Three?"),
+        message("assistant", "Third.", reasoning_content="End."),
+    )
+    training = load(files, tmp_path, make_spec(upload(files, [row])), reasoning=reasoning)
+    learned = training.by_kind(SFTExample)
+    assert list(learned) == ["label" if reasoning else "demonstration"]
+    expected = [("First.", "Begin."), ("Second.", None), ("Third.", "End.")]
+    assert [(one.completion, one.reasoning) for (one,) in zip(*learned.values(), strict=True)] == [
+        (text, thought if reasoning else None) for text, thought in expected
+    ]
+
+
+@pytest.mark.parametrize("is_learned", [False, True])
+@pytest.mark.parametrize("kind", ["supervised", "dpo"])
+def test_reasoning_that_is_not_learned_is_counted(files, tmp_path, kind, is_learned):
+    thoughtful = message("assistant", "Yes.", reasoning_content="Friday is free.")
+    unlearned = talk(message(), thoughtful | {"weight": 0}, message(), ANSWER)
+    rows = {
+        "supervised": [talk(message(), thoughtful), unlearned, GOOD],
+        "dpo": [preference(1) | {"preferred_output": [thoughtful]}, preference(2)],
+    }
+    spec = make_spec(upload(files, rows[kind]), kind)
+    settings = FineTuningSettings(min_examples=1, options={"reasoning": is_learned})
+    with Store(tmp_path / "feedback.db") as store:
+        store.jobs.put("fine-tune", "ftjob-btOne", spec.to_json())
+        check_job(store, store.jobs.get("ftjob-btOne"), files, settings)
+        events = list_events(store, "ftjob-btOne")
+    warnings = [event["message"] for event in events if event["level"] == "warn"]
+    assert len(warnings) == (0 if is_learned and kind == "supervised" else 1)
+    assert all("The reasoning of 1 examples" in text for text in warnings)
 
 
 def test_a_line_that_is_there_twice_is_learned_twice(files, tmp_path):

@@ -10,6 +10,8 @@ from pydantic_core import from_json
 
 from backtalk.errors import RecordError
 from backtalk.feedback.case import Case
+from backtalk.feedback.interaction import Response
+from backtalk.feedback.kinds import Demonstration, Label
 from backtalk.formats.importers.openai import demonstrations, openai_preference
 
 Row = dict[str, Any]
@@ -58,11 +60,18 @@ def is_preference(row: Mapping[str, Any]) -> bool:
     return any(name in row for name in _PREFERENCE_KEYS[1:])
 
 
-def supervised_cases(row: Row) -> list[Case]:
+def supervised_cases(row: Row, *, reasoning: bool = False) -> list[Case]:
     """Return the demonstrations of a row of a supervised job: one for each answer.
 
     An answer is an assistant's message, unless its weight is 0. The messages before it are its
     prompt. A row with ``prompt`` and ``completion`` is a conversation of two messages.
+
+    Parameters
+    ----------
+    row : Row
+        Row.
+    reasoning : bool, default False
+        If true, return good responses with their reasoning, which demonstrations do not have.
 
     Raises
     ------
@@ -86,11 +95,44 @@ def supervised_cases(row: Row) -> list[Case]:
     ]
     if not any(message["role"] == "assistant" and message["weight"] for message in weighted):
         raise RecordError("messages: all assistant messages have weight 0")
+    answers = []
     for index, message in enumerate(weighted):
         if message["role"] == "assistant" and message["weight"]:
             _check_answer(message, f"messages.{index}")
+            if index:
+                answers.append(message)
     other = {name: value for name, value in row.items() if name not in _TEXT_KEYS}
-    return demonstrations({**other, "messages": weighted}, "messages")
+    cases = demonstrations({**other, "messages": weighted}, "messages")
+    if not reasoning:
+        return cases
+    return [
+        _good_response(case, answer.get("reasoning_content"))
+        for case, answer in zip(cases, answers, strict=True)
+    ]
+
+
+def _good_response(case: Case, reasoning: str | None) -> Case:
+    """Return a demonstration as a good response, which may have reasoning."""
+    (demonstration,) = case.feedback
+    assert isinstance(demonstration, Demonstration)
+    response = Response(id="0", text=demonstration.text, reasoning=reasoning or None)
+    interaction = case.interaction.model_copy(update={"responses": (response,)})
+    label = Label(
+        interaction=interaction.id,
+        annotator=demonstration.annotator,
+        response=response.id,
+        good=True,
+    )
+    return Case(interaction, (label,))
+
+
+def has_reasoning(row: Row) -> bool:
+    """Return true if an answer to learn in a valid row has reasoning."""
+    outputs = [row[name][0] for name in _PREFERENCE_KEYS[1:] if name in row]
+    messages = outputs or row.get("messages") or ()
+    return any(
+        message.get("reasoning_content") and message.get("weight") != 0 for message in messages
+    )
 
 
 _TEXT_KEYS = ("messages", "prompt", "completion")
@@ -171,6 +213,8 @@ def _check_message(message: Any, path: str) -> None:
     _check_content(message.get("content"), f"{path}.content")
     if message.get("weight") is not None:
         _check_weight(message, path)
+    if message.get("reasoning_content") is not None:
+        _check_reasoning(message, f"{path}.reasoning_content")
 
 
 def _check_content(content: Any, path: str) -> None:
@@ -191,6 +235,13 @@ def _check_weight(message: Mapping[str, Any], path: str) -> None:
         raise RecordError(f"{path}.weight: only messages of the assistant have a weight")
     if message["weight"] not in (0, 1):
         raise RecordError(f"{path}.weight: expected 0 or 1, got {message['weight']!r}")
+
+
+def _check_reasoning(message: Mapping[str, Any], path: str) -> None:
+    if message["role"] != "assistant":
+        raise RecordError(f"{path}: only messages of the assistant have reasoning")
+    if not isinstance(message["reasoning_content"], str):
+        raise RecordError(f"{path}: expected a text")
 
 
 def _check_answer(message: Mapping[str, Any], path: str) -> None:

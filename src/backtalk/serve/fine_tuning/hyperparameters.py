@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from backtalk.errors import BacktalkError
-from backtalk.learn.method import Method
+from backtalk.learn.method import Method, get_method
 from backtalk.serve.fine_tuning.job import Hyperparameters, JobSpec
 
 OPTION_NAMES: Mapping[str, str] = {
@@ -91,6 +91,21 @@ def method_options(
         if OPTION_NAMES[name] in method.options
     }
     return method.read_options({**machine, **spec.options, **values})
+
+
+def learns_reasoning(spec: JobSpec, machine: Mapping[str, Any]) -> bool:
+    """Return true if a job learns the reasoning before the answers of conversations.
+
+    Parameters
+    ----------
+    spec : JobSpec
+        Specification of the job.
+    machine : Mapping[str, Any]
+        Options of this machine, of any method.
+    """
+    method = get_method(spec.method)
+    chosen = {name: value for name, value in machine.items() if name in method.options}
+    return bool(method.read_options({**chosen, **spec.options}).get("reasoning"))
 
 
 def check_hyperparameters(spec: JobSpec, method: Method) -> None:

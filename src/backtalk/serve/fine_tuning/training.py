@@ -20,7 +20,11 @@ from backtalk.policy.training_history import read_history
 from backtalk.run import Run
 from backtalk.serve.files.file_store import RESULTS, FileStore
 from backtalk.serve.fine_tuning.events import append_event
-from backtalk.serve.fine_tuning.hyperparameters import method_options, without_auto
+from backtalk.serve.fine_tuning.hyperparameters import (
+    learns_reasoning,
+    method_options,
+    without_auto,
+)
 from backtalk.serve.fine_tuning.job import JobProgress, JobSpec
 from backtalk.serve.fine_tuning.metrics import openai_metrics, result_csv
 from backtalk.serve.fine_tuning.monitor import JobMonitor, new_checkpoint
@@ -82,7 +86,13 @@ class JobRun:
         """
         method = get_method(self.spec.method)
         base = read_policy(self.store, self.spec.base)
-        training = TrainingData(self.spec, self.store, self.files, self.folder).load()
+        training = TrainingData(
+            self.spec,
+            self.store,
+            self.files,
+            self.folder,
+            reasoning=learns_reasoning(self.spec, self.options),
+        ).load()
         machine = self._machine_options(method)
         resolved = without_auto(self.spec, method, sum(1 for _ in training.cases()), machine)
         options = method_options(self.spec, method, resolved, machine)

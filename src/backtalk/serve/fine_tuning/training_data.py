@@ -21,6 +21,7 @@ from backtalk.policy.origin import save_prompt_keys
 from backtalk.serve.files.file_store import FileStore
 from backtalk.serve.fine_tuning.file_rows import (
     Row,
+    has_reasoning,
     is_preference,
     preference_cases,
     read_rows,
@@ -63,6 +64,10 @@ class FileReport:
     """Reasons of the first invalid lines."""
     with_tools: int = 0
     """Number of lines with tools, which are no part of the prompts."""
+    with_reasoning: int = 0
+    """Number of conversations whose answers have reasoning."""
+    pairs_with_reasoning: int = 0
+    """Number of preferences whose answers have reasoning, which is not learned."""
 
     def reject(self, line: int, reason: str) -> None:
         """Add an invalid line."""
@@ -98,7 +103,9 @@ class FileReport:
             )
 
 
-def read_cases(path: Path, spec: JobSpec, report: FileReport) -> Iterator[Case]:
+def read_cases(
+    path: Path, spec: JobSpec, report: FileReport, *, reasoning: bool = False
+) -> Iterator[Case]:
     """Yield the cases of the valid lines of a file, and count the others.
 
     Parameters
@@ -110,6 +117,8 @@ def read_cases(path: Path, spec: JobSpec, report: FileReport) -> Iterator[Case]:
         and those of ``backtalk import``.
     report : FileReport
         Counts, which are updated.
+    reasoning : bool, default False
+        If true, answers of conversations have their reasoning.
     """
     own = spec.type == "backtalk"
     if own and ("format" in spec.selection or not _has_openai_layout(path)):
@@ -121,7 +130,7 @@ def read_cases(path: Path, spec: JobSpec, report: FileReport) -> Iterator[Case]:
             continue
         is_pair = is_preference(row) if own else spec.type == "dpo"
         try:
-            cases = preference_cases(row) if is_pair else supervised_cases(row)
+            cases = preference_cases(row) if is_pair else supervised_cases(row, reasoning=reasoning)
         except ValidationError as error:
             report.reject(line, explain(error))
         except BacktalkError as error:
@@ -129,6 +138,10 @@ def read_cases(path: Path, spec: JobSpec, report: FileReport) -> Iterator[Case]:
         else:
             report.examples += 1
             report.with_tools += _has_tools(row)
+            if is_pair:
+                report.pairs_with_reasoning += has_reasoning(row)
+            else:
+                report.with_reasoning += has_reasoning(row)
             yield from (_of_line(case, line) for case in cases)
 
 
@@ -249,12 +262,15 @@ class TrainingData:
         Uploaded files.
     folder : Path
         Folder of the run, for the databases of the files.
+    reasoning : bool, default False
+        If true, answers of conversations have their reasoning.
     """
 
     spec: JobSpec
     store: Store
     files: FileStore
     folder: Path
+    reasoning: bool = False
 
     def load(self) -> TrainingSet:
         """Return the training set, with the validation set if there is one.
@@ -284,7 +300,7 @@ class TrainingData:
         target = self._file_store(source)
         report = FileReport()
         path = content_path(self.files, source, param)
-        target.add_cases(read_cases(path, self.spec, report))
+        target.add_cases(read_cases(path, self.spec, report, reasoning=self.reasoning))
         report.check(param, minimum=1)
         return TrainingSet(target, split="all", kinds=names, aspect=aspect)
 

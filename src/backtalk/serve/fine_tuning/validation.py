@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from backtalk.serve.files.file_store import FileStore
 from backtalk.serve.fine_tuning.events import append_event
+from backtalk.serve.fine_tuning.hyperparameters import learns_reasoning
 from backtalk.serve.fine_tuning.job import STORE, JobError, JobProgress, read_spec
 from backtalk.serve.fine_tuning.settings import FineTuningSettings
 from backtalk.serve.fine_tuning.training_data import InvalidFile, check_files
@@ -40,6 +41,17 @@ def check_job(
             store,
             job.id,
             f"The tools of {report.with_tools:,} examples are not part of their prompts",
+            level="warn",
+        )
+    reasoning = report.pairs_with_reasoning
+    if report.with_reasoning and not learns_reasoning(spec, settings.options):
+        reasoning += report.with_reasoning
+    if reasoning:
+        append_event(
+            store,
+            job.id,
+            f"The reasoning of {reasoning:,} examples is not learned; the option reasoning of a "
+            "method of type backtalk learns that of conversations",
             level="warn",
         )
     append_event(store, job.id, "Files validated, moving job to queued state")
