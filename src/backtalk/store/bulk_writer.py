@@ -12,6 +12,7 @@ from backtalk.closable import Closable
 from backtalk.feedback.case import Case
 from backtalk.feedback.record import now
 from backtalk.store import schema
+from backtalk.store.contents import CONTENT_COLUMNS, USE_COLUMNS, LargeParts
 from backtalk.store.inserts import AddResult
 from backtalk.store.row_blocks import RowBlock, insert_block, make_block
 from backtalk.store.row_codec import (
@@ -33,6 +34,9 @@ class RecordChunk(NamedTuple):
 
     interactions: RowBlock | None
     feedback: RowBlock | None
+    contents: RowBlock | None = None
+    """Large parts of the interactions."""
+    content_uses: RowBlock | None = None
 
 
 class ChunkBuilder:
@@ -49,6 +53,7 @@ class ChunkBuilder:
         self._received = microseconds(now())
         self._interactions: list[tuple[Any, ...]] = []
         self._feedback: list[tuple[Any, ...]] = []
+        self._parts = LargeParts(project_id)
 
     def __len__(self) -> int:
         """Return the number of interactions."""
@@ -57,7 +62,7 @@ class ChunkBuilder:
     def add(self, case: Case) -> None:
         """Add an interaction and its feedback."""
         self._interactions.append(
-            interaction_row(self._project_id, case.interaction, self._received)
+            interaction_row(self._project_id, case.interaction, self._received, self._parts)
         )
         for item in case.feedback:
             self._feedback.append(feedback_row(self._project_id, item, self._received))
@@ -71,9 +76,12 @@ class ChunkBuilder:
     def build(self) -> RecordChunk:
         """Return the chunk."""
         interactions, feedback = self._interactions, self._feedback
+        contents, uses = self._parts.contents, self._parts.uses
         return RecordChunk(
             make_block(INTERACTION_COLUMNS, interactions) if interactions else None,
             make_block(FEEDBACK_COLUMNS, feedback) if feedback else None,
+            make_block(CONTENT_COLUMNS, contents) if contents else None,
+            make_block(USE_COLUMNS, uses) if uses else None,
         )
 
 
@@ -105,6 +113,8 @@ class BulkWriter(Closable):
             connection = self._engine.connect().execution_options(transaction="write")
             self._connection = connection
             connection.begin()
+        self._insert(self._connection, "contents", chunk.contents)
+        self._insert(self._connection, "content_uses", chunk.content_uses)
         interactions, known, _ = self._insert(self._connection, "interactions", chunk.interactions)
         feedback, known_feedback, repeated = self._insert(
             self._connection, "feedback", chunk.feedback

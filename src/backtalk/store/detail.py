@@ -8,9 +8,10 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, select
 
 from backtalk.errors import Conflict, NotFound
-from backtalk.feedback import AnyFeedback, Interaction, parse_feedback, parse_interaction
+from backtalk.feedback import AnyFeedback, Interaction, parse_feedback
 from backtalk.feedback.record import short_ids
 from backtalk.store import schema
+from backtalk.store.contents import stored_interaction
 from backtalk.store.row_codec import optional_timestamp, timestamp
 from backtalk.store.store import Store
 
@@ -71,7 +72,7 @@ def get_detail(store: Store, id: str) -> InteractionDetail:  # noqa: A002
         for item in rows
     )
     return InteractionDetail(
-        parse_interaction(row.body),
+        stored_interaction(store.engine, store.project_id, row.body),
         timestamp(row.received),
         optional_timestamp(row.deleted),
         tuple(feedback),
@@ -174,7 +175,8 @@ def _nearest_turns(
         .order_by(_interactions.c.seq.desc() if newest_first else _interactions.c.seq.asc())
         .limit(_MAX_TURNS)
     )
-    return [parse_interaction(body) for body in connection.execute(query).scalars()]
+    bodies = connection.execute(query).scalars().all()
+    return [stored_interaction(connection, project_id, body) for body in bodies]
 
 
 def _ancestors(store: Store, interaction: Interaction) -> list[Interaction]:

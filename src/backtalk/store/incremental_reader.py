@@ -8,8 +8,9 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Table, func, or_, select
 
-from backtalk.feedback import AnyFeedback, Interaction, parse_feedback, parse_interaction
+from backtalk.feedback import AnyFeedback, Interaction, parse_feedback
 from backtalk.store import schema
+from backtalk.store.contents import stored_interaction
 from backtalk.store.queries import read_batches
 from backtalk.store.row_codec import microseconds
 from backtalk.store.store import Store
@@ -90,7 +91,7 @@ class IncrementalReader:
         where = [*self._interactions_where, table.c.seq > position.last, table.c.seq <= end]
         for batch in read_batches(self._engine, table, [table.c.body], *where):
             for row in batch:
-                yield parse_interaction(row.body)
+                yield self._interaction(row.body)
                 position.add(row.seq)
         position.last = max(position.last, end)
 
@@ -102,9 +103,12 @@ class IncrementalReader:
         columns = [table.c.body, interactions.c.body.label("interaction")]
         for batch in read_batches(self._engine, table, columns, *where):
             for row in batch:
-                yield parse_interaction(row.interaction), parse_feedback(row.body)
+                yield self._interaction(row.interaction), parse_feedback(row.body)
                 position.add(row.seq)
         position.last = max(position.last, end)
+
+    def _interaction(self, body: str) -> Interaction:
+        return stored_interaction(self._engine, self._project_id, body)
 
     def has_changed(self) -> bool:
         """Return true if the rows that were read are not all rows up to the position any more."""

@@ -12,6 +12,7 @@ from backtalk.errors import Conflict
 from backtalk.feedback import AnyFeedback, Interaction
 from backtalk.feedback.record import now
 from backtalk.store import schema
+from backtalk.store.contents import CONTENT_COLUMNS, USE_COLUMNS, LargeParts, whole_body
 from backtalk.store.engine import writing
 from backtalk.store.row_codec import (
     FEEDBACK_COLUMNS,
@@ -57,11 +58,12 @@ class InsertBatch:
         self._received = microseconds(now())
         self._interactions: list[tuple[Any, ...]] = []
         self._feedback: list[tuple[Any, ...]] = []
+        self._parts = LargeParts(project_id)
 
     def add(self, interactions: Iterable[Interaction], feedback: Iterable[AnyFeedback]) -> None:
         """Add records to the batch."""
         self._interactions += [
-            interaction_row(self._project_id, interaction, self._received)
+            interaction_row(self._project_id, interaction, self._received, self._parts)
             for interaction in interactions
         ]
         self._feedback += [
@@ -70,6 +72,8 @@ class InsertBatch:
 
     def insert(self, connection: Connection) -> AddResult:
         """Insert the records with new ids. Records with existing ids are left unchanged."""
+        insert_rows(connection, schema.contents, CONTENT_COLUMNS, self._parts.contents)
+        insert_rows(connection, schema.content_uses, USE_COLUMNS, self._parts.uses)
         interactions = insert_rows(
             connection, schema.interactions, INTERACTION_COLUMNS, self._interactions
         )
@@ -143,7 +147,7 @@ def check_same_content(
         body = connection.execute(
             select(table.c.body).where(table.c.project == project_id, table.c.id == record.id)
         ).scalar_one()
-        stored = type(record).model_validate_json(body)
+        stored = type(record).model_validate_json(whole_body(connection, project_id, body))
         if stored.model_copy(update={"time": record.time}) != record:
             raise Conflict(
                 f"The id {record.id!r} is taken by another record",

@@ -9,8 +9,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, func, select
 
-from backtalk.feedback import AnyFeedback, Interaction, parse_feedback, parse_interaction
+from backtalk.feedback import AnyFeedback, Interaction, parse_feedback
 from backtalk.store import schema
+from backtalk.store.contents import stored_interaction
 from backtalk.store.queries import BATCH
 from backtalk.store.row_codec import microseconds
 from backtalk.store.store import Store
@@ -48,7 +49,7 @@ class MemoryUseReader:
     def interactions(self, *, after: int) -> Iterator[UseBatch]:
         """Yield interactions that arrived after a position, without feedback."""
         for rows, last in self._interaction_rows(after, self._before):
-            yield UseBatch(last, tuple((parse_interaction(row.body), ()) for row in rows))
+            yield UseBatch(last, tuple((self._interaction(row), ()) for row in rows))
 
     def judged(self, kinds: Sequence[str], *, after: int) -> Iterator[UseBatch]:
         """Yield interactions on which feedback arrived after a position, with all of it so far.
@@ -135,7 +136,7 @@ class MemoryUseReader:
             interactions.c.deleted.is_(None),
             interactions.c.body.contains(_USED, autoescape=True),
         )
-        used = {row.id: parse_interaction(row.body) for row in self._all(bodies)}
+        used = {row.id: self._interaction(row) for row in self._all(bodies)}
         about = (
             select(items.c.seq, items.c.interaction, items.c.body)
             .join(
@@ -158,6 +159,9 @@ class MemoryUseReader:
             items.c.interaction.is_not(None),
             items.c.deleted.is_(None),
         ]
+
+    def _interaction(self, row: Row[Any]) -> Interaction:
+        return stored_interaction(self._engine, self._project_id, row.body)
 
     def _all(self, query: Select[Any]) -> Sequence[Row[Any]]:
         with self._engine.connect() as connection:

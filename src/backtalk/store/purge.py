@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine, delete, func, or_, select, update
 
 from backtalk.feedback import Instruction, parse_feedback
 from backtalk.store import schema
+from backtalk.store.contents import delete_uses
 from backtalk.store.engine import empty_log, writing
 from backtalk.store.memory_purge import purge_memories
 
@@ -75,6 +76,7 @@ def purge(engine: Engine, project_id: int, user: str) -> PurgeResult:
                 or_(assignments.c.annotator == user, assignments.c.interaction.in_(own)),
             )
         )
+        delete_uses(connection, project_id, own)
         removed = connection.execute(
             delete(interactions).where(
                 interactions.c.project == project_id, interactions.c.user == user

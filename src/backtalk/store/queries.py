@@ -10,9 +10,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Table, select
 
 from backtalk.errors import NotFound, UnknownName
-from backtalk.feedback import KINDS, AnyFeedback, Interaction, parse_feedback, parse_interaction
+from backtalk.feedback import KINDS, AnyFeedback, Interaction, parse_feedback
 from backtalk.feedback.case import Case
 from backtalk.store import schema
+from backtalk.store.contents import stored_interaction
 from backtalk.store.row_codec import timestamp
 
 BATCH = 1_000
@@ -108,7 +109,7 @@ def read_interaction(connection: Connection, project_id: int, id_: str) -> Inter
             f"There is no interaction {id_!r} in this project",
             "Check the id and the project; add an interaction before its feedback",
         )
-    return parse_interaction(body)
+    return stored_interaction(connection, project_id, body)
 
 
 def read_case(connection: Connection, project_id: int, id_: str) -> Case:
@@ -173,11 +174,12 @@ def read_cases(
             rows = connection.execute(
                 about.where(items.c.interaction.in_([row.id for row in batch]))
             )
-            for _, interaction, body in sorted(rows, key=lambda row: row.seq):
-                feedback.setdefault(interaction, []).append(parse_feedback(body))
+            for _, about_id, body in sorted(rows, key=lambda row: row.seq):
+                feedback.setdefault(about_id, []).append(parse_feedback(body))
         for row in batch:
             if kinds is None or row.id in feedback:
-                yield Case(parse_interaction(row.body), tuple(feedback.get(row.id, ())))
+                interaction = stored_interaction(engine, project_id, row.body)
+                yield Case(interaction, tuple(feedback.get(row.id, ())))
 
 
 def read_feedback(

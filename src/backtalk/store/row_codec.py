@@ -26,6 +26,7 @@ from backtalk.feedback import (
 from backtalk.feedback.answers import response_key
 from backtalk.feedback.base import OVERALL
 from backtalk.feedback.case import prompt_key
+from backtalk.store.contents import LargeParts
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -92,7 +93,9 @@ def count_distinct(responses: Sequence[Response]) -> int:
     return len({response_key(response) for response in responses})
 
 
-def interaction_row(project_id: int, interaction: Interaction, received: int) -> tuple[Any, ...]:
+def interaction_row(
+    project_id: int, interaction: Interaction, received: int, parts: LargeParts
+) -> tuple[Any, ...]:
     """Return the row of an interaction.
 
     Parameters
@@ -103,6 +106,8 @@ def interaction_row(project_id: int, interaction: Interaction, received: int) ->
         Record.
     received : int
         Time of arrival, in microseconds since 1970.
+    parts : LargeParts
+        Large parts, to which those of the interaction are added.
 
     Returns
     -------
@@ -120,7 +125,7 @@ def interaction_row(project_id: int, interaction: Interaction, received: int) ->
         len(interaction.responses),
         count_distinct(interaction.responses),
         received,
-        interaction.to_json(),
+        parts.move(interaction, interaction.to_json()),
     )
 
 

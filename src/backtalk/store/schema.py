@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     MetaData,
@@ -339,3 +340,21 @@ aggregates = Table(
     Column("body", Text, nullable=False),
     UniqueConstraint("project", "topic", "key", name="uq_aggregates_key"),
 )
+
+contents = Table(
+    "contents",  # large parts of messages, by the digest of their text
+    metadata,
+    Column("project", Integer, ForeignKey("projects.id"), primary_key=True),
+    Column("digest", String, primary_key=True),
+    Column("body", Text, nullable=False),  # as JSON
+)
+
+content_uses = Table(
+    "content_uses",  # interactions that have a large part
+    metadata,
+    Column("project", Integer, primary_key=True),
+    Column("interaction", String, primary_key=True),
+    Column("digest", String, primary_key=True),
+    ForeignKeyConstraint(["project", "digest"], ["contents.project", "contents.digest"]),
+)
+Index("ix_content_uses_digest", content_uses.c.project, content_uses.c.digest)

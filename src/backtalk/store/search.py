@@ -15,8 +15,9 @@ from typing import Any
 from pydantic_core import to_json
 from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, select
 
-from backtalk.feedback import Interaction, parse_interaction
+from backtalk.feedback import Interaction
 from backtalk.store import schema
+from backtalk.store.contents import stored_interaction
 from backtalk.store.queries import check_kinds
 from backtalk.store.row_codec import microseconds, optional_timestamp, timestamp
 from backtalk.store.store import Store
@@ -190,7 +191,9 @@ class _Search:
                 limit
             )
         )
-        matches = [(row, parse_interaction(row.body)) for row in rows]
+        matches = [
+            (row, stored_interaction(self._connection, self._project_id, row.body)) for row in rows
+        ]
         if self._query.text:
             matches = [
                 (row, interaction)

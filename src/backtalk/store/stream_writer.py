@@ -14,9 +14,10 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Engine, Table, bindparam, delete, func, select
 
 from backtalk.errors import RecordError
-from backtalk.feedback import AnyFeedback, Interaction, parse_feedback, parse_interaction
+from backtalk.feedback import AnyFeedback, Interaction, parse_feedback
 from backtalk.feedback.record import now
 from backtalk.store import schema
+from backtalk.store.contents import stored_interaction
 from backtalk.store.engine import writing
 from backtalk.store.inserts import InsertBatch, get_project_id, insert_rows
 from backtalk.store.lookup import rows_by_id
@@ -212,7 +213,7 @@ class _ProjectWriter:
         """Store pending feedback, as pairs of the interaction's id and the feedback's body."""
         ids = {id_ for id_, _ in rows}
         bodies = dict(self._read(schema.interactions, ("body",), ids))
-        interactions = {id_: parse_interaction(body) for id_, body in bodies.items()}
+        interactions = {id_: self._interaction(body) for id_, body in bodies.items()}
         valid = []
         for id_, body in rows:
             item = parse_feedback(body)
@@ -258,13 +259,14 @@ class _ProjectWriter:
     def _read_interactions(self, ids: Iterable[str]) -> dict[str, Interaction | None]:
         """Return stored interactions by id, with ``None`` for those that were deleted."""
         return {
-            id_: None if deleted is not None else parse_interaction(body)
+            id_: None if deleted is not None else self._interaction(body)
             for id_, deleted, body in self._read(schema.interactions, ("deleted", "body"), ids)
         }
 
-    def _read(
-        self, table: Table, columns: Sequence[str], ids: Iterable[str]
-    ) -> Iterator[Any]:
+    def _interaction(self, body: str) -> Interaction:
+        return stored_interaction(self._connection, self._project_id, body)
+
+    def _read(self, table: Table, columns: Sequence[str], ids: Iterable[str]) -> Iterator[Any]:
         """Yield the id and the columns of stored records."""
         names = ("id", *columns)
         return rows_by_id(self._connection, table, names, self._project_id, [*ids])

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from backtalk.errors import BacktalkError
 from backtalk.store.engine import connect, database_url, writing
 
-HEAD = "0008"
+HEAD = "0009"
 """Schema revision of this version of Backtalk."""
 
 SQLITE_SCHEMA = Path(__file__).with_name("sqlite_schema.sql")

@@ -223,3 +223,18 @@ CREATE TABLE aggregates (
 	CONSTRAINT uq_aggregates_key UNIQUE (project, topic, "key"), 
 	FOREIGN KEY(project) REFERENCES projects (id)
 );
+CREATE TABLE contents (
+	project INTEGER NOT NULL, 
+	digest VARCHAR NOT NULL, 
+	body TEXT NOT NULL, 
+	PRIMARY KEY (project, digest), 
+	FOREIGN KEY(project) REFERENCES projects (id)
+);
+CREATE TABLE content_uses (
+	project INTEGER NOT NULL, 
+	interaction VARCHAR NOT NULL, 
+	digest VARCHAR NOT NULL, 
+	PRIMARY KEY (project, interaction, digest), 
+	FOREIGN KEY(project, digest) REFERENCES contents (project, digest)
+);
+CREATE INDEX ix_content_uses_digest ON content_uses (project, digest);
