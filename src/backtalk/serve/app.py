@@ -149,6 +149,8 @@ def from_environment() -> FastAPI:
     # Exclude loaded modules from garbage collection, which would pause all requests for 50 ms.
     gc.collect()
     gc.freeze()
+    # Fields of log records that the gateway's lines do not have.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     return create_app(Settings.model_validate_json(os.environ[SETTINGS_VARIABLE]))
 
 

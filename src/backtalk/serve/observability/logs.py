@@ -54,7 +54,8 @@ class BufferedStderrHandler(logging.Handler):
         if record.levelno >= logging.WARNING:
             self.flush()
             return
-        self._filled.set()
+        if not self._filled.is_set():
+            self._filled.set()
         if self._thread is None or not self._thread.is_alive():  # a fork has no copy of a thread
             self._thread = threading.Thread(target=self._flush_often, daemon=True)
             self._thread.start()
