@@ -241,7 +241,7 @@ def test_the_limits_of_requests_apply_to_files(tmp_path, limits, is_declared):
 def test_a_body_that_is_declared_too_large_is_not_received(alone):
     running, _ = alone
     url = httpx2.URL(running.url)
-    with socket.create_connection((url.host, url.port)) as connection:
+    with socket.create_connection((url.host, url.port), timeout=60) as connection:
         connection.sendall(
             b"POST /v1/files HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3000000\r\n"
             b"content-type: multipart/form-data; boundary=x\r\n\r\n"
