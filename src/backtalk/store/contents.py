@@ -50,7 +50,7 @@ class LargeParts:
         for text in set(_large_strings(interaction)):
             token = to_json(text).decode()
             digest = sha256(token.encode()).hexdigest()
-            body = body.replace(token, f'{_START}{digest}"')
+            body = _replace(body, token, f'{_START}{digest}"')
             self._bodies[digest] = token
             self._uses.add((interaction.id, digest))
         return body
@@ -148,6 +148,18 @@ def delete_uses(connection: Connection, project_id: int, interactions: Select[An
 def _read(connection: Connection, project_id: int, digests: Collection[str]) -> dict[str, str]:
     columns = ("digest", "body")
     return dict(rows_by_id(connection, schema.contents, columns, project_id, digests, key="digest"))
+
+
+def _replace(body: str, token: str, reference: str) -> str:
+    """Replace a long text; ``str.replace`` would prepare a search for all of it."""
+    head, pieces, start = token[:100], [], 0
+    at = body.find(head)
+    while at >= 0:
+        if body.startswith(token, at):
+            pieces += [body[start:at], reference]
+            start = at + len(token)
+        at = body.find(head, max(start, at + 1))
+    return "".join((*pieces, body[start:]))
 
 
 def _large_strings(interaction: Interaction) -> Iterator[str]:

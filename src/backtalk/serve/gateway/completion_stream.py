@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from backtalk.models.endpoint.stream_assembler import StreamAssembler
 from backtalk.serve.errors import APIError
@@ -88,6 +88,10 @@ class CompletionStreamReader:
 
 def _parse(data: bytes) -> Any:
     try:
-        return json.loads(data)
+        return from_json(data)  # three times as fast as the standard library's
+    except ValueError:
+        pass
+    try:
+        return json.loads(data)  # accepts lone surrogates
     except (ValueError, RecursionError):
         return None

@@ -36,19 +36,26 @@ class EventSplitter:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._pieces: list[bytes] = []
+        """Pieces after the buffer that hold no line break, most of those of a large event."""
 
     @property
     def remainder(self) -> bytes:
         """Bytes after the last complete event."""
-        return bytes(self._buffer)
+        return b"".join((self._buffer, *self._pieces))
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Add bytes and yield the events that they complete."""
+        self._pieces.append(data)
+        if b"\n" not in data and b"\r" not in data:
+            return
         buffer, start = self._buffer, 0
-        searched = max(0, len(buffer) - 1)
-        buffer += data
-        for end in event_ends(buffer, searched):
-            yield bytes(buffer[start:end])
+        buffer += b"".join(self._pieces)
+        self._pieces.clear()
+        for end in event_ends(buffer, max(0, len(buffer) - len(data) - 1)):
+            with memoryview(buffer) as view:
+                event = bytes(view[start:end])
+            yield event
             start = end
         del buffer[:start]
 
@@ -111,9 +118,13 @@ def split_data(event: bytes) -> tuple[bytes, bytes, bytes]:
     if event.startswith(_BYTE_ORDER_MARK):
         before, data, after = split_data(event.removeprefix(_BYTE_ORDER_MARK))
         return _BYTE_ORDER_MARK + before, data, after
-    end = len(event.rstrip(b"\r\n"))
-    if event.startswith(b"data:") and not (b"\n" in event[:end] or b"\r" in event[:end]):
-        start = len(event) - len(event[5:].lstrip(b" "))
+    end = len(event)
+    while end and event[end - 1] in b"\r\n":
+        end -= 1
+    if event.startswith(b"data:") and event.find(b"\n", 0, end) == event.find(b"\r", 0, end) == -1:
+        start = 5
+        while event.startswith(b" ", start):
+            start += 1
         return event[:start], event[start:end], event[end:]
     lines = _LINE.findall(event)
     indices = [index for index, line in enumerate(lines) if line.startswith(b"data:")]
@@ -146,7 +157,7 @@ def replace_first_id(data: bytes, id_: str) -> bytes | None:
         return None
     start = match.start(1)
     end = start + len(match[1].encode("utf-8"))
-    return data[:start] + json.dumps(id_).encode() + data[end:]
+    return b"".join((data[:start], json.dumps(id_).encode(), memoryview(data)[end:]))
 
 
 def replace_id(text: str, id_: str) -> tuple[Any, str]:
