@@ -29,6 +29,16 @@ class Artifacts:
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
 
+    def folder_beside(self, kind: str) -> Path:
+        """Return the folder next to the artifacts for something else, such as ``"runs"``.
+
+        >>> str(Artifacts(Path("mails.artifacts")).folder_beside("files"))
+        'mails.files'
+        >>> str(Artifacts(Path("v1.2")).folder_beside("files"))
+        'v1.2.files'
+        """
+        return self.root.with_name(f"{self.root.name.removesuffix('.artifacts')}.{kind}")
+
     def put(self, files: Mapping[str, bytes]) -> str:
         """Store files and return their id. The same content has the same id and is stored once."""
         id_ = artifact_id(files)

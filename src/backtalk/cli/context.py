@@ -60,7 +60,7 @@ def opened(location: str, project: str, *, create: bool = False) -> Iterator[Sto
         )
     with (
         Store(location, project=project) as store,
-        log_library_warnings(store.artifacts.root.with_suffix(".runs")),
+        log_library_warnings(store.artifacts.folder_beside("runs")),
     ):
         try:
             yield store
@@ -270,7 +270,7 @@ def open_run(
     from backtalk.models import load_prices
     from backtalk.run import Run
 
-    root = store.artifacts.root.with_suffix(".runs")
+    root = store.artifacts.folder_beside("runs")
     folder = root / content_id(store.project, *identity, str(seed))
     priced = None if prices is None else load_prices(prices)
     with (

@@ -180,7 +180,7 @@ def run_folder(store: Store, *identity: str, seed: int) -> Path:
     seed : int
         Seed of the run.
     """
-    root = store.artifacts.root.with_suffix(".runs")
+    root = store.artifacts.folder_beside("runs")
     return root / content_id(store.project, *identity, str(seed))
 
 

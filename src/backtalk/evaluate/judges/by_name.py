@@ -113,5 +113,5 @@ def _people(number: str, store: Store) -> Judge:
 def _language_model(argument: str, store: Store) -> Judge:
     from backtalk.evaluate.judges.llm import load_llm_judge  # noqa: PLC0415 - slow to import
 
-    folder = store.artifacts.root.with_suffix(".runs")
+    folder = store.artifacts.folder_beside("runs")
     return load_llm_judge(argument, store.artifacts, cache=folder / "judges.db")

@@ -298,7 +298,7 @@ class Worker:
         self._report_change(f"Round {job.id[:8]} failed, next attempt in {delay:g} s: {error}")
 
     def _folder(self, job: Job) -> Path:
-        return self._store.artifacts.root.with_suffix(".runs") / job.id
+        return self._store.artifacts.folder_beside("runs") / job.id
 
     def _release(self) -> None:
         try:

@@ -260,7 +260,7 @@ def _load_reference(
         without_adapter = config.model_copy(update={"adapter": "none"})
         model = load_trainable_model(reference, store.artifacts, without_adapter, seed=run.seed)
     logprobs = ReferenceLogProbs(
-        store.artifacts.root.with_suffix(".cache") / "reference.db",
+        store.artifacts.folder_beside("cache") / "reference.db",
         f"{model.initial.identity} {config.dtype}",
     )
     return Reference(logprobs, model.logprob_model, is_initial)

@@ -40,25 +40,6 @@ def is_stored_id(id: str) -> bool:  # noqa: A002
     return id.startswith(_PREFIX) and id.removeprefix(_PREFIX).isalnum()
 
 
-def folder_beside(artifacts: Artifacts, kind: str) -> Path:
-    """Return the folder next to the artifacts of a store for something else.
-
-    >>> str(folder_beside(Artifacts(Path("mails.artifacts")), "files"))
-    'mails.files'
-    >>> str(folder_beside(Artifacts(Path("v1.2")), "files"))
-    'v1.2.files'
-
-    Parameters
-    ----------
-    artifacts : Artifacts
-        Artifacts of the store.
-    kind : str
-        Ending of the folder.
-    """
-    root = artifacts.root
-    return root.with_name(f"{root.name.removesuffix('.artifacts')}.{kind}")
-
-
 @dataclass(frozen=True)
 class StoredFile:
     """Description of a file."""
@@ -107,7 +88,7 @@ class FileStore:
     @classmethod
     def beside(cls, artifacts: Artifacts) -> FileStore:
         """Return the files of the store with these artifacts."""
-        return cls(folder_beside(artifacts, "files"))
+        return cls(artifacts.folder_beside("files"))
 
     def temporary_folder(self) -> tempfile.TemporaryDirectory[str]:
         """Return a folder for content that is being received, on the disk of the files."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -25,8 +24,6 @@ from backtalk.serve.pagination import page, read_limit
 from backtalk.serve.services import PROJECT_HEADER, Services
 from backtalk.serve.store_connection import UNAVAILABLE
 from backtalk.serve.upstream_lists import with_upstream
-
-log = logging.getLogger(__name__)
 
 _PATH = "/v1/fine_tuning/jobs"
 _DEFAULT_LIMIT, _MAX_LIMIT = 20, 1_000

@@ -18,7 +18,7 @@ from backtalk.learn.background.cancellable import CancellableTask, Cancelled
 from backtalk.learn.background.heartbeat import LeaseHeartbeat
 from backtalk.models import BudgetExceeded
 from backtalk.run import Progress
-from backtalk.serve.files.file_store import FileStore, folder_beside
+from backtalk.serve.files.file_store import FileStore
 from backtalk.serve.fine_tuning.budget import JobBudgetExceeded
 from backtalk.serve.fine_tuning.events import append_event
 from backtalk.serve.fine_tuning.holders import acquire, machine_lease, new_holder
@@ -283,7 +283,7 @@ class FineTuningWorker:
 
 def run_folder(store: Store, job_id: str) -> Path:
     """Return the folder of a job's run, next to the artifacts."""
-    return folder_beside(store.artifacts, "runs") / job_id
+    return store.artifacts.folder_beside("runs") / job_id
 
 
 def job_error(error: Exception) -> JobError:
