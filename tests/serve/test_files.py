@@ -125,7 +125,7 @@ def test_a_list_has_pages_in_both_orders(alone):
     assert [file.id for file in client.files.list(limit=2, order="asc")] == ids
     page = client.files.list(limit=2, order="asc", after=ids[2])
     assert ([file.id for file in page.data], page.has_more) == (ids[3:], False)
-    for query in ("limit=0", "limit=x", "limit=10001", "after=file-1"):
+    for query in ("limit=0", "limit=x", "limit=10001", "after=file-1", "order=x"):
         running, _ = alone
         assert running.http.get(f"/v1/files?{query}").status_code == 400
 

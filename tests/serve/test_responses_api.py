@@ -5,7 +5,8 @@ from contextlib import ExitStack
 
 import openai
 import pytest
-from pydantic import BaseModel
+from openai.types.responses import ResponseItem
+from pydantic import BaseModel, TypeAdapter
 
 from backtalk.decode import BestOfN, Sample
 from backtalk.models import Completion, FunctionModel, Sampling, Usage, register_model
@@ -378,11 +379,65 @@ def test_a_stored_response_is_retrieved_and_deleted(chat_client, chat_gateway, s
     assert answer.json()["error"]["code"] == "previous_response_not_found"
 
 
+def test_input_items_have_lists_of_parts(chat_client, chat_gateway):
+    image = {"type": "input_image", "image_url": "data:image/png;base64,AA==", "detail": "low"}
+    parts = [{"type": "input_text", "text": "What is it?"}, image]
+    first = chat_client.responses.create(model="small", input="Hello", instructions="Be brief.")
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+    made = chat_client.responses.create(
+        model="small",
+        previous_response_id=first.id,
+        input=[
+            {"role": "developer", "content": "Be kind."},
+            {"role": "user", "content": parts},
+            call,
+            {"type": "function_call_output", "call_id": "c", "output": "A cat"},
+        ],
+    )
+    listed = chat_client.responses.input_items.list(made.id, order="asc").data
+    items = [item.to_dict() for item in listed]
+    assert all(item.pop("id") and item.pop("status") == "completed" for item in items)
+    answer = {"type": "output_text", "text": first.output_text, "annotations": []}
+    assert items == [
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello"}]},
+        {"type": "message", "role": "assistant", "content": [answer]},
+        {
+            "type": "message",
+            "role": "system",
+            "content": [{"type": "input_text", "text": "Be kind."}],
+        },
+        {"type": "message", "role": "user", "content": parts},
+        call,
+        {"type": "function_call_output", "call_id": "c", "output": "A cat"},
+    ]
+    raw = chat_gateway.http.get(f"/v1/responses/{made.id}/input_items").json()["data"]
+    TypeAdapter(list[ResponseItem]).validate_python(raw)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_response_that_is_not_stored_is_not_continued_by_an_upstream(gateway, upstream, stream):
+    upstream.next.append(ScriptedReply(body=own_response()))
+    body = {"model": "m", "input": "x"}
+    made = gateway.http.post("/v1/responses", json={**body, "store": False}).json()
+    more = {**body, "previous_response_id": made["id"], "stream": stream}
+    answer = gateway.http.post("/v1/responses", json=more)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "previous_response_not_found"
+    assert len(upstream.bodies) == 1
+
+
+def test_a_response_of_the_upstreams_own_is_continued_by_it(gateway, upstream):
+    upstream.next.append(ScriptedReply(body=own_response()))
+    body = {"model": "m", "input": "x", "previous_response_id": f"resp_{32 * '1'}"}
+    assert gateway.http.post("/v1/responses", json=body).status_code == 200
+    assert upstream.bodies == [body]
+
+
 def test_input_items_are_listed_in_pages(chat_client, chat_gateway):
     items = [{"role": "user", "content": text} for text in ("One", "Two", "Three")]
     made = chat_client.responses.create(model="small", input=items)
     first = chat_client.responses.input_items.list(made.id, limit=2)
-    assert [item.content for item in first] == ["Three", "Two", "One"]
+    assert [item.content[0].text for item in first] == ["Three", "Two", "One"]
     path = f"/v1/responses/{made.id}"
     page = chat_gateway.http.get(f"{path}/input_items?order=asc&limit=2").json()
     assert [item["id"] for item in page["data"]] == [page["first_id"], page["last_id"]]
@@ -395,6 +450,7 @@ def test_input_items_are_listed_in_pages(chat_client, chat_gateway):
         ("/input_items?limit=²", "limit"),
         ("/input_items?limit=101", "limit"),
         ("/input_items?after=item_other", "after"),
+        ("/input_items?order=x", "order"),
         ("?stream=true&starting_after=²", "starting_after"),
     ],
 )

@@ -33,6 +33,27 @@ def read_limit(query: Mapping[str, str], *, default: int, largest: int) -> int:
     return int(text)
 
 
+def read_order(query: Mapping[str, str], *, default: str = "desc") -> str:
+    """Return the order of a list: ``"asc"`` or ``"desc"``.
+
+    Parameters
+    ----------
+    query : Mapping[str, str]
+        Query parameters.
+    default : str, default "desc"
+        Order if the query has none.
+
+    Raises
+    ------
+    APIError
+        If it is another one.
+    """
+    order = query.get("order", default)
+    if order not in {"asc", "desc"}:
+        raise APIError(400, "order must be asc or desc", param="order")
+    return order
+
+
 def page(items: Sequence[dict[str, Any]], *, after: str | None, limit: int) -> dict[str, Any]:
     """Return a page of objects.
 

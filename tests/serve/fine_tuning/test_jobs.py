@@ -275,6 +275,30 @@ def test_a_queued_job_is_paused_resumed_and_cancelled(served):
     assert client.messages(job.id)[-1] == "Fine-tuning job cancelled"
 
 
+def test_a_file_that_a_job_needs_is_not_deleted(served):
+    running, client = served
+    training, validation = client.upload(ROWS), client.upload(ROWS)
+    jobs = client.fine_tuning.jobs
+    job = jobs.create(model="small", training_file=training, validation_file=validation)
+    other = jobs.create(model="small", training_file=validation)
+    for item in (job, other):
+        client.wait(item.id, "validating_files")
+    jobs.cancel(other.id)
+    for change, status in ((jobs.retrieve, "queued"), (jobs.pause, "paused")):
+        assert change(job.id).status == status
+        for file in (training, validation):
+            with pytest.raises(
+                openai.ConflictError, match=f"{job.id}, which is {status}"
+            ) as raised:
+                client.files.delete(file)
+            assert (raised.value.code, raised.value.param) == ("file_in_use", "id")
+            assert client.files.content(file).content
+    jobs.cancel(job.id)
+    for file in (training, validation):
+        assert client.files.delete(file).deleted
+    assert running.http.get("/v1/files").json()["data"] == []
+
+
 @contextmanager
 def working(running, **changes):
     """Run jobs on another thread."""
@@ -482,6 +506,7 @@ INVALID_REQUESTS = {
     "an unknown project": ({"training_file": "store:nowhere"}, "training_file"),
     "a field that is not known": ({"epochs": 3}, "epochs"),
     "a long suffix": ({"suffix": "x" * 65}, "suffix"),
+    "an empty suffix": ({"suffix": ""}, "suffix"),
     "a seed that is a text": ({"seed": "1"}, "seed"),
     "metadata that is no text": ({"metadata": {"a": 1}}, "metadata.a"),
     "integrations": ({"integrations": [{"type": "wandb"}]}, "integrations"),
@@ -536,6 +561,31 @@ INVALID_REQUESTS = {
     ),
     "a negative budget": ({"budget": {"tokens": -1}}, "budget"),
 }
+
+
+@pytest.mark.parametrize(
+    ("hyperparameters", "message"),
+    [
+        ({"n_epochs": 200}, 'n_epochs must be a whole number from 1 to 50, or "auto", not 200'),
+        (
+            {"batch_size": "8"},
+            'batch_size must be a whole number from 1 to 256, or "auto", not "8"',
+        ),
+        (
+            {"learning_rate_multiplier": 0},
+            'learning_rate_multiplier must be a number above 0, at most 1,000, or "auto", not 0',
+        ),
+        ({"beta": 101.0}, 'beta must be a number above 0, at most 100, or "auto", not 101.0'),
+    ],
+)
+def test_a_hyperparameter_out_of_its_range_is_refused_in_one_sentence(
+    served, hyperparameters, message
+):
+    running, client = served
+    method = {"type": "dpo", "dpo": {"hyperparameters": hyperparameters}}
+    body = {"model": "small", "training_file": client.upload(ROWS), "method": method}
+    response = running.http.post("/v1/fine_tuning/jobs", json=body)
+    assert response.json()["error"]["message"] == message
 
 
 @pytest.mark.parametrize("name", INVALID_REQUESTS)

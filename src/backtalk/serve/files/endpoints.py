@@ -21,9 +21,11 @@ from backtalk.serve.files.file_store import (
     is_stored_id,
 )
 from backtalk.serve.files.upload import Upload, read_lifetime, receive
+from backtalk.serve.fine_tuning.job import job_status
 from backtalk.serve.gateway.proxy import forward_unchanged
-from backtalk.serve.pagination import page, read_limit
+from backtalk.serve.pagination import page, read_limit, read_order
 from backtalk.serve.services import PROJECT_HEADER, Services
+from backtalk.serve.store_connection import UNAVAILABLE
 from backtalk.serve.upstream_lists import with_upstream
 
 _PATH = "/v1/files"
@@ -104,11 +106,12 @@ async def list_files(request: Request) -> Response:
         return await forward_unchanged(request, b"")
     caller = _may_train(services, request)
     limit = read_limit(query, default=_MAX_LIMIT, largest=_MAX_LIMIT)
+    is_descending = read_order(query) == "desc"
     header = request.headers.get(PROJECT_HEADER)
     project = caller.project if header is None else caller.in_project(header, header)
     files = await asyncio.to_thread(services.fine_tuning.jobs.files().list, project)
     items = [file.to_openai() for file in files if purpose in {None, file.purpose}]
-    if query.get("order", "desc") != "asc":
+    if is_descending:
         items.reverse()
     if purpose is None:
         items = await with_upstream(request, items)
@@ -121,9 +124,19 @@ async def retrieve_file(request: Request) -> Response:
 
 
 async def delete_file(request: Request) -> Response:
-    """Delete a file. A job that is not done with it fails."""
+    """Delete a file, unless a job that has not ended needs it."""
+    jobs = request.app.state.services.fine_tuning.jobs
 
     def delete(files: FileStore, file: StoredFile) -> Response:
+        job = jobs.unfinished_job_with(file.id)
+        if job is not None:
+            raise APIError(
+                409,
+                f"The file {file.id} is needed by the job {job.id}, which is {job_status(job)}. "
+                "Cancel the job first, or wait for its end",
+                code="file_in_use",
+                param="id",
+            )
         files.delete(file)
         return JSONResponse({"id": file.id, "object": "file", "deleted": True})
 
@@ -159,6 +172,10 @@ async def _with_file(
         return await asyncio.to_thread(respond)
     except NotFound as error:
         raise APIError(404, str(error), param="id") from None
+    except UNAVAILABLE as error:
+        raise APIError(
+            503, f"The store is unavailable: {error}", headers={"retry-after": "2"}
+        ) from None
 
 
 def _may_train(services: Services, request: Request) -> Caller:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -30,6 +31,14 @@ _FIELDS = frozenset(
 )  # fmt: skip
 _METHODS = {"supervised": "sft", "dpo": "dpo"}
 """Learning methods, by the types of OpenAI's API."""
+
+_RANGES = {
+    "n_epochs": "a whole number from 1 to 50",
+    "batch_size": "a whole number from 1 to 256",
+    "learning_rate_multiplier": "a number above 0, at most 1,000",
+    "beta": "a number above 0, at most 100",
+}
+"""Values of :class:`Hyperparameters` in words."""
 
 _SELECTION = ("split", "kinds", "aspect", "format")
 _MAX_SEED = 2**31 - 1
@@ -186,7 +195,7 @@ def _hyperparameters(values: dict[str, Any], known: set[str], path: str) -> Hype
         name = str(error.errors()[0]["loc"][0])
         raise APIError(
             400,
-            f'{name} must be a number in its range or "auto": {explain(error)}',
+            f'{name} must be {_RANGES[name]}, or "auto", not {json.dumps(values[name])[:80]}',
             param=f"{path}.{name}",
         ) from None
 
@@ -202,6 +211,8 @@ def _seed(body: Mapping[str, Any]) -> int:
 
 def _suffix(body: Mapping[str, Any]) -> str | None:
     suffix = _optional_text(body, "suffix")
+    if body.get("suffix") == "":
+        _refuse(f"suffix must have 1 to {_MAX_SUFFIX} characters; leave it out for none", "suffix")
     if suffix is not None and len(suffix) > _MAX_SUFFIX:
         _refuse(f"suffix must have at most {_MAX_SUFFIX} characters, not {len(suffix)}", "suffix")
     return suffix

@@ -17,14 +17,23 @@ from backtalk.serve.fine_tuning.base_model import check_trainable, find_base
 from backtalk.serve.fine_tuning.budget import smaller
 from backtalk.serve.fine_tuning.create_request import check_method, read_request
 from backtalk.serve.fine_tuning.events import append_event
-from backtalk.serve.fine_tuning.job import KIND, STORE, JobSpec, job_status, read_progress
+from backtalk.serve.fine_tuning.job import (
+    KIND,
+    STORE,
+    JobSpec,
+    job_status,
+    read_progress,
+    read_spec,
+)
 from backtalk.serve.fine_tuning.names import new_job_id
 from backtalk.serve.fine_tuning.settings import FineTuningSettings
 from backtalk.serve.store_connection import StoreConnection
 from backtalk.store import Store
-from backtalk.store.jobs import Job, JobQueue
+from backtalk.store.jobs import Job, JobQueue, JobState
 from backtalk.store.queries import Cursor
 
+_UNFINISHED: tuple[JobState, ...] = ("waiting", "paused")
+"""States in the queue of jobs that have not ended."""
 _VALIDATION_SECONDS = 60.0
 """Time for which a new job is left to the process that validates it."""
 
@@ -141,6 +150,16 @@ class FineTuningJobs:
             for job in store.jobs.list(kind=KIND)
         ]
         return sorted(jobs, key=lambda item: item.job.created, reverse=True)
+
+    def unfinished_job_with(self, file_id: str) -> Job | None:
+        """Return a job that has not ended and reads a file, ``None`` if no project has one."""
+        for store in self._stores(None):
+            for state in _UNFINISHED:
+                for job in store.jobs.list(kind=KIND, state=state):
+                    spec = read_spec(job)
+                    if file_id in (spec.training_file, spec.validation_file):
+                        return job
+        return None
 
     def pause(self, id: str, caller: Caller) -> ProjectJob:  # noqa: A002
         """Pause a job that waits or runs. Its training continues where it stopped."""

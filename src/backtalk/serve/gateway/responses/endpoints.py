@@ -21,11 +21,12 @@ from backtalk.serve.gateway.completion_request import (
 from backtalk.serve.gateway.endpoints import open_request, other
 from backtalk.serve.gateway.responses.exchange import (
     ResponseExchange,
+    previous_not_found,
     responses_kind,
     with_conversation,
 )
 from backtalk.serve.gateway.responses.history import (
-    input_items,
+    listed_items,
     parent_of,
     with_referenced_items,
 )
@@ -36,6 +37,7 @@ from backtalk.serve.gateway.responses.response_store import (
     NOTE,
     StoredResponses,
     conversation_after,
+    is_stored,
     render,
     stored_request,
     upstream_response_id,
@@ -43,7 +45,7 @@ from backtalk.serve.gateway.responses.response_store import (
 from backtalk.serve.gateway.sse import iterate
 from backtalk.serve.gateway.translation.exchange import encode, respond
 from backtalk.serve.gateway.translation.token_count import count_prompt_tokens
-from backtalk.serve.pagination import page, read_limit
+from backtalk.serve.pagination import page, read_limit, read_order
 from backtalk.serve.services import Services
 
 
@@ -81,15 +83,12 @@ async def list_input_items(request: Request) -> Response:
     _, interaction = await _find(request)
     if interaction is None:
         return await other(request)
-    messages = conversation_after(interaction)[:-1]
-    items = [
-        {"id": f"item_{interaction.id}_{index}", **item}
-        for index, item in enumerate(input_items(messages))
-    ]
     query = request.query_params
-    if query.get("order") != "asc":
-        items.reverse()
+    is_descending = read_order(query) == "desc"
     limit = read_limit(query, default=20, largest=100)
+    items = listed_items(interaction)
+    if is_descending:
+        items.reverse()
     return JSONResponse(page(items, after=query.get("after"), limit=limit))
 
 
@@ -141,7 +140,7 @@ async def _open(request: Request) -> ResponseExchange:
     if original is not body:
         raw_body = dump_json(original)
     previous_id = original.get("previous_response_id")
-    previous = await responses.find(previous_id) if isinstance(previous_id, str) else None
+    previous = await _find_previous(responses, previous_id)
     history = () if previous is None else conversation_after(previous)
     record_body = chat_request(original, history=history, strict=False)
     if isinstance(original.get("metadata"), dict):
@@ -157,6 +156,22 @@ async def _open(request: Request) -> ResponseExchange:
     if previous is None and (parent := parent_of(original.get("input"))) is not None:
         return with_conversation(exchange, await responses.find(parent, with_unstored=True))
     return with_conversation(exchange, previous)
+
+
+async def _find_previous(responses: StoredResponses, id_: Any) -> Interaction | None:
+    """Return the response that a request continues, ``None`` if the gateway has none of this id.
+
+    Raises
+    ------
+    APIError
+        If the gateway gave the response and was not to store it.
+    """
+    if not isinstance(id_, str):
+        return None
+    previous = await responses.find(id_, with_unstored=True)
+    if previous is not None and not is_stored(previous):
+        raise previous_not_found(id_)
+    return previous
 
 
 def _is_background(body: Mapping[str, Any]) -> bool:

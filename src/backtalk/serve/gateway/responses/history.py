@@ -8,7 +8,7 @@ from typing import Any
 from backtalk.feedback import Interaction
 from backtalk.serve.errors import APIError
 from backtalk.serve.gateway.responses.output import response_id_of_item
-from backtalk.serve.gateway.responses.response_store import render
+from backtalk.serve.gateway.responses.response_store import conversation_after, render
 
 Find = Callable[[str], Awaitable[Interaction | None]]
 """Function that returns the interaction of a response, ``None`` if there is none."""
@@ -87,8 +87,11 @@ def input_items(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             )
             continue
         if content:
+            is_input = role != "assistant"
             parts = (
-                [_input_part(part) for part in content] if isinstance(content, list) else content
+                [_item_part(part, is_input=is_input) for part in content]
+                if isinstance(content, list)
+                else content
             )
             items.append({"type": "message", "role": role, "content": parts})
         for call in message.get("tool_calls") or ():
@@ -98,10 +101,35 @@ def input_items(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return items
 
 
-def _input_part(part: Mapping[str, Any]) -> dict[str, Any]:
+def listed_items(interaction: Interaction) -> list[dict[str, Any]]:
+    """Return the input of a stored response as a list of it has the items.
+
+    Each has an id and a status, and the content of a message is a list of parts.
+    """
+    return [
+        {"id": f"item_{interaction.id}_{index}", **item, "status": "completed", **_parts(item)}
+        for index, item in enumerate(input_items(conversation_after(interaction)[:-1]))
+    ]
+
+
+def _parts(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of a message as parts; nothing if an item has no content."""
+    content = item.get("content")
+    if not isinstance(content, str):
+        return {} if content is None else {"content": content}
+    return {"content": [_text_part(content, is_input=item["role"] != "assistant")]}
+
+
+def _text_part(text: Any, *, is_input: bool) -> dict[str, Any]:
+    if is_input:
+        return {"type": "input_text", "text": text}
+    return {"type": "output_text", "text": text, "annotations": []}
+
+
+def _item_part(part: Mapping[str, Any], *, is_input: bool) -> dict[str, Any]:
     kind = part.get("type")
     if kind == "text":
-        return {"type": "input_text", "text": part.get("text")}
+        return _text_part(part.get("text"), is_input=is_input)
     if kind == "image_url" and isinstance(part.get("image_url"), dict):
         image = part["image_url"]
         detail = image.get("detail") or "auto"
