@@ -2,19 +2,23 @@
 
 import base64
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from alembic import command
 from alembic.config import Config
 from hypothesis import HealthCheck, given, settings
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from backtalk.feedback import Annotator, Interaction, Label, Message, Response
 from backtalk.feedback.case import Case
 from backtalk.store import Store, contents, migrations, schema
+from backtalk.store.contents import lock_for_purge
 from backtalk.store.detail import conversation, get_detail
+from backtalk.store.engine import writing
 from backtalk.store.incremental_reader import IncrementalReader
+from backtalk.store.inserts import InsertBatch
 from backtalk.store.search import SearchQuery, search
 from backtalk.store.stream_writer import StreamWriter
 from tests.strategies import cases
@@ -119,11 +123,27 @@ def test_every_reader_returns_whole_interactions(store):
     assert store.add(*talk).known == 3  # equal content is no conflict
 
 
-@pytest.mark.parametrize("text", ['"\\/content/' + "0" * 64 + '"', "\\/content/" + "0" * 64])
-def test_no_text_is_taken_for_a_reference(store, text):
+LARGE = encoded(7, 12_000)
+NUMBERS = [1234567890] * 2_000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '"\\/content/' + "0" * 64 + '"',
+        "\\/content/" + "0" * 64,
+        f'"{LARGE}"',
+        f'x"{LARGE}',
+        f'{LARGE}"x',
+        f'\\"{LARGE}',
+        "," + ",".join(map(str, NUMBERS)) + ",",
+    ],
+)
+def test_no_text_is_taken_for_a_reference(store, content):
     digest = contents.sha256(b"x").hexdigest()
-    talk = turns(1, picture(1), {"type": "text", "text": text}, {"type": "x", text: [text]})[0]
-    plain = Interaction.of(text, f'say "\\/content/{digest}"')
+    odd = {"type": "x", content: [content, LARGE, *NUMBERS, "y"]}
+    talk = turns(1, picture(1), {"type": "text", "text": content}, odd)[0]
+    plain = Interaction.of(content, f'say "\\/content/{digest}"')
     store.add(talk, plain)
     assert store.interaction(talk.id) == talk
     assert store.interaction(plain.id) == plain
@@ -146,6 +166,69 @@ def test_a_purge_removes_the_parts_that_nobody_else_has(store):
     assert store.interaction(bo[1].id) == bo[1]
     store.purge("bo")
     assert (count(store, schema.contents), count(store, schema.content_uses)) == (0, 0)
+
+
+@pytest.mark.parametrize("write", [add_cases, add_streamed])
+def test_parts_of_an_interaction_whose_id_is_taken_are_not_stored(store, write):
+    mine = turns(1, picture(1))
+    theirs = turns(1, picture(2), user="eve")
+    write(store, mine)
+    write(store, theirs)
+    write(store, [turns(1, picture(3))[0], turns(1, picture(4))[0]])
+    write(store, [i.model_copy(update={"id": "new"}) for i in (*mine, *theirs)])  # the first counts
+    assert (count(store, schema.contents), count(store, schema.content_uses)) == (1, 2)
+    assert store.interaction("new").user == "ada"
+
+
+def test_a_thousand_parts_are_stored(store):
+    small = base64.b64encode(bytes(12_000)).decode()
+    talk = turns(1, *({"type": "image", "data": f"{small}{i}"} for i in range(1_000)))[0]
+    store.add(talk)
+    assert count(store, schema.contents) == 1_000
+    assert store.interaction(talk.id) == talk
+
+
+def insert(connection, interaction):
+    batch = InsertBatch(1)
+    batch.add([interaction], ())
+    batch.insert(connection)
+
+
+def test_a_purge_waits_for_a_transaction_that_uses_the_part(postgres_database):
+    first, second = turns(2, picture(1))
+    second = second.model_copy(update={"user": "bo"})
+    with Store(postgres_database) as store, ThreadPoolExecutor() as pool:
+        store.add(first)
+        with writing(store.engine) as connection:
+            insert(connection, second)
+            purge = pool.submit(store.purge, "ada")
+            wait_for_lock(store)
+        assert purge.result().interactions == 1
+        assert store.interaction(second.id) == second
+
+
+def test_a_transaction_that_uses_a_part_waits_for_a_purge(postgres_database):
+    first, second = turns(2, picture(1))
+    second = second.model_copy(update={"user": "bo"})
+    with Store(postgres_database) as store, ThreadPoolExecutor() as pool:
+        store.add(first)
+        with writing(store.engine) as connection:
+            lock_for_purge(connection, 1)
+            added = pool.submit(store.add, second)
+            wait_for_lock(store)
+            own = select(schema.interactions.c.id).where(schema.interactions.c.user == "ada")
+            contents.delete_uses(connection, 1, own)
+        added.result()
+        assert store.interaction(second.id) == second
+
+
+def wait_for_lock(store):
+    """Wait until a connection waits for an advisory lock."""
+    query = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    while True:
+        with store.engine.connect() as connection:
+            if connection.execute(query).scalar():
+                return
 
 
 def test_projects_do_not_share_parts(store, location):

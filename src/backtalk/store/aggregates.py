@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, delete, select
 from backtalk.errors import Conflict
 from backtalk.store import schema
 from backtalk.store.engine import writing
-from backtalk.store.inserts import insert_rows
+from backtalk.store.row_inserts import insert_rows
 
 _COLUMNS = ("project", "topic", "key", "version", "body")
 _HEAD = ""

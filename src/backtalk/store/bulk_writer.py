@@ -12,7 +12,7 @@ from backtalk.closable import Closable
 from backtalk.feedback.case import Case
 from backtalk.feedback.record import now
 from backtalk.store import schema
-from backtalk.store.contents import CONTENT_COLUMNS, USE_COLUMNS, LargeParts
+from backtalk.store.contents import LargeParts
 from backtalk.store.inserts import AddResult
 from backtalk.store.row_blocks import RowBlock, insert_block, make_block
 from backtalk.store.row_codec import (
@@ -34,9 +34,8 @@ class RecordChunk(NamedTuple):
 
     interactions: RowBlock | None
     feedback: RowBlock | None
-    contents: RowBlock | None = None
+    parts: LargeParts | None = None
     """Large parts of the interactions."""
-    content_uses: RowBlock | None = None
 
 
 class ChunkBuilder:
@@ -76,12 +75,10 @@ class ChunkBuilder:
     def build(self) -> RecordChunk:
         """Return the chunk."""
         interactions, feedback = self._interactions, self._feedback
-        contents, uses = self._parts.contents, self._parts.uses
         return RecordChunk(
             make_block(INTERACTION_COLUMNS, interactions) if interactions else None,
             make_block(FEEDBACK_COLUMNS, feedback) if feedback else None,
-            make_block(CONTENT_COLUMNS, contents) if contents else None,
-            make_block(USE_COLUMNS, uses) if uses else None,
+            self._parts or None,
         )
 
 
@@ -113,8 +110,8 @@ class BulkWriter(Closable):
             connection = self._engine.connect().execution_options(transaction="write")
             self._connection = connection
             connection.begin()
-        self._insert(self._connection, "contents", chunk.contents)
-        self._insert(self._connection, "content_uses", chunk.content_uses)
+        if chunk.parts is not None:
+            chunk.parts.insert(self._connection)
         interactions, known, _ = self._insert(self._connection, "interactions", chunk.interactions)
         feedback, known_feedback, repeated = self._insert(
             self._connection, "feedback", chunk.feedback

@@ -9,30 +9,33 @@ reference. Texts stay in the body, where a search reads them.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection
 from hashlib import sha256
+from secrets import token_hex
 from typing import Any
 
 from pydantic_core import to_json
 from sqlalchemy import Connection, Engine, Select, delete, select
 
 from backtalk.errors import Conflict
-from backtalk.feedback import Interaction, parse_interaction
+from backtalk.feedback import Interaction, Message, parse_interaction
 from backtalk.store import schema
 from backtalk.store.lookup import rows_by_id
+from backtalk.store.row_inserts import insert_rows
 
 MIN_LENGTH = 16_000
 """Number of characters from which a string is stored apart."""
 
-CONTENT_COLUMNS = ("project", "digest", "body")
-USE_COLUMNS = ("project", "interaction", "digest")
-
+_LOCK = 0x70617274  # first key of the advisory lock; the second is the project
 _START = '"\\/content/'
+_KEY = token_hex(16)
+"""Random text, which no interaction contains, before the digest of a string that is replaced."""
+_REPLACED = re.compile(f'"{_KEY}([0-9a-f]{{64}})"')
 _REFERENCE = re.compile(r'"\\/content/([0-9a-f]{64})"')
 
 
 class LargeParts:
-    """Large parts of some interactions, as rows of the tables ``contents`` and ``content_uses``.
+    """Large parts of interactions that are about to be inserted.
 
     Parameters
     ----------
@@ -42,28 +45,107 @@ class LargeParts:
 
     def __init__(self, project_id: int) -> None:
         self._project_id = project_id
-        self._bodies: dict[str, str] = {}
-        self._uses: set[tuple[str, str]] = set()
+        self._contents: dict[str, str] = {}
+        self._uses: dict[str, set[str]] = {}
+        """Digests of the parts of each interaction, by its id."""
 
-    def move(self, interaction: Interaction, body: str) -> str:
+    def __len__(self) -> int:
+        """Return the number of interactions that have large parts."""
+        return len(self._uses)
+
+    def body(self, interaction: Interaction) -> str:
         """Return the body of an interaction with references in place of its large parts."""
-        for text in set(_large_strings(interaction)):
-            token = to_json(text).decode()
-            digest = sha256(token.encode()).hexdigest()
-            body = _replace(body, token, f'{_START}{digest}"')
-            self._bodies[digest] = token
-            self._uses.add((interaction.id, digest))
-        return body
+        reduced, digests = _Reduction(self._contents).reduce(interaction)
+        body = reduced.to_json()
+        if not digests:
+            return body
+        # Of several interactions with one id, the first is inserted.
+        self._uses.setdefault(interaction.id, digests)
+        return _REPLACED.sub(r'"\\/content/\1"', body)
 
-    @property
-    def contents(self) -> list[tuple[Any, ...]]:
-        """Rows of the parts, in the order of ``CONTENT_COLUMNS``."""
-        return [(self._project_id, *item) for item in sorted(self._bodies.items())]
+    def insert(self, connection: Connection) -> None:
+        """Insert the parts of those interactions that are not in the store yet.
 
-    @property
-    def uses(self) -> list[tuple[Any, ...]]:
-        """Rows of the interactions that have the parts, in the order of ``USE_COLUMNS``."""
-        return [(self._project_id, *use) for use in sorted(self._uses)]
+        Parameters
+        ----------
+        connection : Connection
+            Connection with an open write transaction, in which the interactions are inserted next.
+        """
+        if not self._uses:
+            return
+        _lock(connection, self._project_id, shared=True)
+        args = (connection, schema.interactions, ("id",), self._project_id)
+        stored = {row.id for row in rows_by_id(*args, self._uses)}
+        uses = {id_: digests for id_, digests in self._uses.items() if id_ not in stored}
+        used = set().union(*uses.values())
+        insert_rows(
+            connection,
+            schema.contents,
+            ("project", "digest", "body"),
+            [(self._project_id, digest, self._contents[digest]) for digest in sorted(used)],
+        )
+        insert_rows(
+            connection,
+            schema.content_uses,
+            ("project", "interaction", "digest"),
+            [(self._project_id, id_, d) for id_, digests in uses.items() for d in sorted(digests)],
+        )
+
+
+class _Reduction:
+    """Replacement of the large strings in the parts of an interaction's messages.
+
+    Parameters
+    ----------
+    contents : dict[str, str]
+        Large strings as JSON by digest, to which those that are replaced are added.
+    """
+
+    def __init__(self, contents: dict[str, str]) -> None:
+        self._contents = contents
+        self._digests: set[str] = set()
+
+    def reduce(self, interaction: Interaction) -> tuple[Interaction, set[str]]:
+        """Return the interaction without its large strings, and their digests."""
+        prompt = self._messages(interaction.prompt)
+        responses = [
+            response.model_copy(update={"messages": self._messages(response.messages)})
+            if response.messages
+            else response
+            for response in interaction.responses
+        ]
+        if not self._digests:
+            return interaction, set()
+        update = {"prompt": prompt, "responses": tuple(responses)}
+        return interaction.model_copy(update=update), self._digests
+
+    def _messages(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        return tuple(
+            message.model_copy(update={"content": tuple(map(self._part, message.content))})
+            if isinstance(message.content, tuple)
+            else message
+            for message in messages
+        )
+
+    def _part(self, part: dict[str, Any]) -> dict[str, Any]:
+        return {k: v if k == "text" else self._value(v) for k, v in part.items()}
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._string(value) if len(value) >= MIN_LENGTH else value
+        if isinstance(value, dict):
+            return self._part(value)
+        if isinstance(value, (list, tuple)):
+            return [self._value(item) for item in value]
+        return value
+
+    def _string(self, text: str) -> str:
+        content = to_json(text)
+        digest = sha256(content).hexdigest()
+        if digest not in self._contents:
+            self._contents[digest] = content.decode()
+        self._digests.add(digest)
+        return _KEY + digest
 
 
 def stored_interaction(source: Connection | Engine, project_id: int, body: str) -> Interaction:
@@ -116,6 +198,14 @@ def whole_body(source: Connection | Engine, project_id: int, body: str) -> str:
     return _REFERENCE.sub(lambda match: contents[match[1]], body)
 
 
+def lock_for_purge(connection: Connection, project_id: int) -> None:
+    """Wait for transactions that insert large parts, and let later ones wait for this one.
+
+    A transaction has to call it before it deletes anything.
+    """
+    _lock(connection, project_id, shared=False)
+
+
 def delete_uses(connection: Connection, project_id: int, interactions: Select[Any]) -> None:
     """Delete the large parts that no interactions but some have.
 
@@ -150,43 +240,12 @@ def _read(connection: Connection, project_id: int, digests: Collection[str]) -> 
     return dict(rows_by_id(connection, schema.contents, columns, project_id, digests, key="digest"))
 
 
-def _replace(body: str, token: str, reference: str) -> str:
-    """Replace a long text; ``str.replace`` would prepare a search for all of it."""
-    head, pieces, start = token[:100], [], 0
-    at = body.find(head)
-    while at >= 0:
-        if body.startswith(token, at):
-            pieces += [body[start:at], reference]
-            start = at + len(token)
-        at = body.find(head, max(start, at + 1))
-    return "".join((*pieces, body[start:]))
+def _lock(connection: Connection, project_id: int, *, shared: bool) -> None:
+    """Keep purges of large parts and transactions that insert some apart, until the commit.
 
-
-def _large_strings(interaction: Interaction) -> Iterator[str]:
-    """Yield the large strings in the parts of an interaction's messages."""
-    for message in interaction.prompt:
-        if isinstance(message.content, tuple):
-            yield from _in_parts(message.content)
-    for response in interaction.responses:
-        for message in response.messages:
-            if isinstance(message.content, tuple):
-                yield from _in_parts(message.content)
-
-
-def _in_parts(parts: Iterable[Any]) -> Iterator[str]:
-    for part in parts:
-        if isinstance(part, dict):
-            for name, value in part.items():
-                if name != "text":
-                    yield from _in_value(value)
-
-
-def _in_value(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        if len(value) >= MIN_LENGTH:
-            yield value
-    elif isinstance(value, dict):
-        yield from _in_parts([value])
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _in_value(item)
+    SQLite has one writer at a time. In PostgreSQL a part could else be deleted after another
+    transaction found it there and before that transaction's use of it is visible.
+    """
+    if connection.dialect.name == "postgresql":
+        function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+        connection.exec_driver_sql(f"SELECT {function}(%s, %s)", (_LOCK, project_id))

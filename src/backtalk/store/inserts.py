@@ -12,7 +12,7 @@ from backtalk.errors import Conflict
 from backtalk.feedback import AnyFeedback, Interaction
 from backtalk.feedback.record import now
 from backtalk.store import schema
-from backtalk.store.contents import CONTENT_COLUMNS, USE_COLUMNS, LargeParts, whole_body
+from backtalk.store.contents import LargeParts, whole_body
 from backtalk.store.engine import writing
 from backtalk.store.row_codec import (
     FEEDBACK_COLUMNS,
@@ -21,6 +21,7 @@ from backtalk.store.row_codec import (
     interaction_row,
     microseconds,
 )
+from backtalk.store.row_inserts import insert_rows
 
 
 @dataclass(frozen=True)
@@ -72,49 +73,13 @@ class InsertBatch:
 
     def insert(self, connection: Connection) -> AddResult:
         """Insert the records with new ids. Records with existing ids are left unchanged."""
-        insert_rows(connection, schema.contents, CONTENT_COLUMNS, self._parts.contents)
-        insert_rows(connection, schema.content_uses, USE_COLUMNS, self._parts.uses)
+        self._parts.insert(connection)
         interactions = insert_rows(
             connection, schema.interactions, INTERACTION_COLUMNS, self._interactions
         )
         feedback = insert_rows(connection, schema.feedback, FEEDBACK_COLUMNS, self._feedback)
         total = len(self._interactions) + len(self._feedback)
         return AddResult(interactions, feedback, total - interactions - feedback)
-
-
-def insert_rows(
-    connection: Connection, table: Table, columns: Sequence[str], rows: list[tuple[Any, ...]]
-) -> int:
-    """Insert rows with the driver's ``executemany``, and skip those that violate a constraint.
-
-    SQLAlchemy's own ``insert`` would need a dictionary for each row.
-
-    Parameters
-    ----------
-    connection : Connection
-        Connection with an open write transaction.
-    table : Table
-        Target table.
-    columns : sequence of str
-        Names of the columns.
-    rows : list of tuple
-        Values, in the order of ``columns``.
-
-    Returns
-    -------
-    int
-        Number of rows inserted.
-    """
-    if not rows:
-        return 0
-    placeholder = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    names = ", ".join(f'"{name}"' for name in columns)
-    placeholders = ", ".join([placeholder] * len(columns))
-    result = connection.exec_driver_sql(
-        f"INSERT INTO {table.name} ({names}) VALUES ({placeholders}) ON CONFLICT DO NOTHING",  # noqa: S608
-        rows,
-    )
-    return result.rowcount
 
 
 def check_same_content(

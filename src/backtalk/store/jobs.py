@@ -12,9 +12,9 @@ from backtalk.errors import BacktalkError, NotFound
 from backtalk.feedback.record import now
 from backtalk.store import schema
 from backtalk.store.engine import writing
-from backtalk.store.inserts import insert_rows
 from backtalk.store.leases import Clock, Leases
 from backtalk.store.row_codec import microseconds, optional_timestamp, timestamp
+from backtalk.store.row_inserts import insert_rows
 
 JobState = Literal["waiting", "done", "failed", "paused", "cancelled"]
 

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Engine, select, update
 from backtalk.feedback.record import now
 from backtalk.store import schema
 from backtalk.store.engine import writing
-from backtalk.store.inserts import insert_rows
 from backtalk.store.row_codec import microseconds, timestamp
+from backtalk.store.row_inserts import insert_rows
 
 Clock = Callable[[], datetime]
 

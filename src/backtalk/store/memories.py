@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, Engine, select
 
 from backtalk.store import schema
-from backtalk.store.inserts import insert_rows
 from backtalk.store.memory_reader import MemoryReader
 from backtalk.store.memory_rows import EntryFilter, EntryRow
+from backtalk.store.row_inserts import insert_rows
 
 
 class MemoryTable:

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from backtalk.errors import BacktalkError
 from backtalk.store import schema
 from backtalk.store.engine import writing
-from backtalk.store.inserts import insert_rows
+from backtalk.store.row_inserts import insert_rows
 
 if TYPE_CHECKING:
     from backtalk.store.store import Store

@@ -10,11 +10,11 @@ from sqlalchemy import Connection, delete, update
 from backtalk.feedback.record import now
 from backtalk.store import schema
 from backtalk.store.engine import empty_log, writing
-from backtalk.store.inserts import insert_rows
 from backtalk.store.memories import MemoryTable
 from backtalk.store.memory_reader import MemoryReader
 from backtalk.store.memory_rows import ChangeRow, EntryRow, Link, Topic
 from backtalk.store.row_codec import microseconds
+from backtalk.store.row_inserts import insert_rows
 
 _entries, _links, _topics, _changes = (
     schema.memory_entries,

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, delete, func, or_, select, update
 
 from backtalk.feedback import Instruction, parse_feedback
 from backtalk.store import schema
-from backtalk.store.contents import delete_uses
+from backtalk.store.contents import delete_uses, lock_for_purge
 from backtalk.store.engine import empty_log, writing
 from backtalk.store.memory_purge import purge_memories
 
@@ -50,6 +50,7 @@ def purge(engine: Engine, project_id: int, user: str) -> PurgeResult:
         items.c.annotator == user, items.c.interaction.in_(own)
     )
     with writing(engine) as connection:
+        lock_for_purge(connection, project_id)
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("PRAGMA secure_delete=ON")
         entries = purge_memories(

@@ -125,7 +125,7 @@ def interaction_row(
         len(interaction.responses),
         count_distinct(interaction.responses),
         received,
-        parts.move(interaction, interaction.to_json()),
+        parts.body(interaction),
     )
 
 

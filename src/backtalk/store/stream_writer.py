@@ -19,9 +19,10 @@ from backtalk.feedback.record import now
 from backtalk.store import schema
 from backtalk.store.contents import stored_interaction
 from backtalk.store.engine import writing
-from backtalk.store.inserts import InsertBatch, get_project_id, insert_rows
+from backtalk.store.inserts import InsertBatch, get_project_id
 from backtalk.store.lookup import rows_by_id
 from backtalk.store.row_codec import microseconds
+from backtalk.store.row_inserts import insert_rows
 
 WriteStatus = Literal["stored", "duplicate", "pending", "conflict", "rejected"]
 
