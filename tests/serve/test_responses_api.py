@@ -745,6 +745,45 @@ def test_a_stream_without_an_end_is_a_failed_response(chat_client, chat_gateway,
     assert interaction.metadata["gateway"]["cut"]
 
 
+@pytest.mark.parametrize("is_chat_end", [False, True])
+@pytest.mark.parametrize(
+    ("chunks", "message"),
+    [
+        ([], "The upstream broke off its response: it ended without a finish reason"),
+        ([{"error": {"message": "Overloaded", "code": 500}}], "Overloaded"),
+        ([{"object": "error", "message": "Overloaded", "code": 500}], "Overloaded"),
+    ],
+)
+def test_a_failed_response_is_stored_as_it_was_streamed(
+    chat_client, upstream, chunks, message, is_chat_end
+):
+    reply = chat_stream(BEGUN, *chunks)
+    reply.body += b"\n\ndata: [DONE]\n\n" if is_chat_end else b""
+    upstream.next.append(reply)
+    *_, last = chat_client.responses.create(model="small", input="x", stream=True)
+    assert last.type == "response.failed"
+    assert last.response.error.message == message
+    assert chat_client.responses.retrieve(last.response.id).to_dict() == last.response.to_dict()
+    *_, replayed = chat_client.responses.retrieve(last.response.id, stream=True)
+    assert (replayed.type, replayed.response) == (last.type, last.response)
+
+
+def test_a_failed_response_without_text_is_stored_as_it_was_streamed(chat_client, upstream):
+    role = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
+    upstream.next.append(chat_stream(role))
+    *_, last = chat_client.responses.create(model="small", input="x", stream=True)
+    found = chat_client.responses.retrieve(last.response.id)
+    assert found.to_dict() == last.response.to_dict()
+
+
+def test_a_stream_that_breaks_off_after_its_answer_is_whole(chat_client, upstream):
+    upstream.next.append(ScriptedReply(break_after=4))
+    body = {"model": "small", "input": "x", "stream": True}
+    *_, last = chat_client.responses.create(**body)
+    assert last.type == "response.completed"
+    assert chat_client.responses.retrieve(last.response.id).status == "completed"
+
+
 def test_the_last_event_of_a_stream_needs_no_blank_line(chat_client, chat_gateway, upstream):
     upstream.next.append(chat_stream(BEGUN, ENDED))
     events = list(chat_client.responses.create(model="small", input="x", stream=True))
@@ -769,3 +808,5 @@ def test_a_broken_stream_ends_with_a_failed_response(chat_client, upstream):
     events = list(chat_client.responses.create(model="small", input="a b c", stream=True))
     assert events[-1].type == "response.failed"
     assert "broke off" in events[-1].response.error.message
+    found = chat_client.responses.retrieve(events[-1].response.id)
+    assert found.to_dict() == events[-1].response.to_dict()

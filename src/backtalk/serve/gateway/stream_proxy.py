@@ -18,6 +18,12 @@ from backtalk.serve.gateway.sse import EventSplitter
 MAX_INLINE_BYTES = 262_144
 """Size in bytes above which a completion is converted and logged on another thread."""
 
+BROKEN = "upstream_broke_off"
+"""Code of the error for a response that broke off."""
+
+CUT_BY_CALLER = "by the caller"
+"""Value of ``cut`` for a stream whose caller disconnected."""
+
 _PIECE_BYTES = 65_536
 """Size in bytes of the pieces in which a large event is forwarded."""
 
@@ -114,27 +120,28 @@ class StreamProxy:
             if last:
                 yield last
         except TRANSPORT_ERRORS as error:
-            await self._log(cut="by the upstream")
-            yield self._request.kind.error_event(connection_broken(self._upstream, error))
+            broken = connection_broken(self._upstream, error)
+            await self._log(cut="by the upstream", error=broken)
+            yield self._request.kind.error_event(broken)
         finally:
             self._log_disconnected()
             self._upstream.release()
 
-    async def _log(self, *, cut: str | None = None) -> None:
+    async def _log(self, *, cut: str | None = None, error: APIError | None = None) -> None:
         if self._is_logged:
             return
         self._end()
         if self._size <= MAX_INLINE_BYTES:
-            self._log_now(cut)
+            self._log_now(cut, error)
         else:
-            await asyncio.to_thread(self._log_now, cut)
+            await asyncio.to_thread(self._log_now, cut, error)
 
     def _log_disconnected(self) -> None:
         """Log what was sent before the caller disconnected. Nothing may be awaited any more."""
         if self._is_logged:
             return
         self._end()
-        cut = "by the caller"
+        cut = CUT_BY_CALLER
         if self._size <= MAX_INLINE_BYTES:
             self._log_now(cut)
             return
@@ -146,12 +153,14 @@ class StreamProxy:
         self._is_logged = True
         self._request.note(seconds=round(time.monotonic() - self._started, 6))
 
-    def _log_now(self, cut: str | None) -> None:
+    def _log_now(self, cut: str | None, error: APIError | None = None) -> None:
         """Log the completion. A stream that broke off after the end of its answer is not cut."""
         completion = self._reader.completion()
         is_broken = not completion.get("choices") or completion.get("cut") == NO_FINISH_REASON
         if cut is not None and is_broken:
             self._request.note(cut=cut)
+            if error is not None:
+                self._request.note(error=error.body()["error"])
         self._request.log_completion(completion)
 
 
@@ -161,7 +170,7 @@ def connection_broken(upstream: UpstreamResponse, error: Exception) -> APIError:
         502,
         f"The upstream {upstream.upstream.name} broke off its response: "
         f"{error or type(error).__name__}",
-        code="upstream_broke_off",
+        code=BROKEN,
     )
 
 

@@ -9,6 +9,7 @@ from backtalk.serve.errors import APIError
 from backtalk.serve.gateway.responses.output import (
     ResponseContext,
     call_item,
+    failed_fields,
     final_fields,
     logprob,
     message_item,
@@ -79,8 +80,7 @@ class ResponseEvents:
     def fail(self, error: APIError) -> Iterator[Event]:
         """Yield the event that ends the stream with an error."""
         output = [{**item.value, "status": "incomplete"} for item in self._items]
-        reason = {"code": "server_error", "message": error.message}
-        response = self._response(status="failed", error=reason, output=output)
+        response = self._response(**failed_fields(error), output=output)
         yield self._event("response.failed", response=response)
 
     def _response(self, **fields: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from backtalk.feedback.chat_answer import answer_reasoning, answer_tool_calls, content_text
+from backtalk.serve.errors import APIError
 from backtalk.serve.gateway.translation.chunks import first_choice, logprobs_of
 
 PREFIX = "resp_"
@@ -278,6 +279,11 @@ def final_fields(
         "usage": response_usage(usage),
         **({"completed_at": int(time.time())} if reason is None else {}),
     }
+
+
+def failed_fields(error: APIError) -> dict[str, Any]:
+    """Return the status and the error of a response that failed."""
+    return {"status": "failed", "error": {"code": "server_error", "message": error.message}}
 
 
 def response_usage(usage: Any) -> dict[str, Any] | None:

@@ -10,8 +10,15 @@ from starlette.requests import Request
 
 from backtalk.feedback import Interaction, Message, Response
 from backtalk.serve.auth import Caller
-from backtalk.serve.gateway.responses.output import PREFIX, ResponseContext, to_response
+from backtalk.serve.gateway.responses.output import (
+    PREFIX,
+    ResponseContext,
+    failed_fields,
+    to_response,
+)
 from backtalk.serve.gateway.stored_interactions import delete_interaction, find_interaction
+from backtalk.serve.gateway.stream_proxy import CUT_BY_CALLER
+from backtalk.serve.gateway.translation.failures import error_of_stream, no_finish_reason
 from backtalk.serve.interaction_log import project_from_id
 from backtalk.serve.services import PROJECT_HEADER, Services
 
@@ -69,9 +76,37 @@ def render(interaction: Interaction) -> dict[str, Any]:
         "usage": gateway.get("usage"),
     }
     response = to_response(completion, context)
-    if gateway.get("cut"):
-        response |= {"status": "incomplete"}
-    return response
+    return _cut_response(response, answer, gateway) if gateway.get("cut") else response
+
+
+def _cut_response(
+    response: Mapping[str, Any], answer: Response, gateway: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a response that is not whole: failed, as its stream was, unless the caller left.
+
+    Parameters
+    ----------
+    response : Mapping[str, Any]
+        The answer as a whole response.
+    answer : Response
+        Answer as it is stored.
+    gateway : Mapping[str, Any]
+        Field ``gateway`` of the interaction's metadata.
+    """
+    is_empty = not (answer.text or answer.reasoning or answer.messages)
+    output = [] if is_empty else [{**item, "status": "incomplete"} for item in response["output"]]
+    fields = {name: value for name, value in response.items() if name != "completed_at"}
+    if gateway["cut"] == CUT_BY_CALLER:
+        return {**fields, "status": "incomplete", "output": output}
+    error = gateway.get("error")
+    failure = error_of_stream(error) if error else no_finish_reason()
+    return {
+        **fields,
+        **failed_fields(failure),
+        "incomplete_details": None,
+        "usage": None,
+        "output": output,
+    }
 
 
 def shown_response(interaction: Interaction) -> Response:

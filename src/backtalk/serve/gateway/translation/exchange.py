@@ -25,7 +25,9 @@ from backtalk.serve.gateway.disconnect import cancel_on_disconnect
 from backtalk.serve.gateway.endpoints import complete
 from backtalk.serve.gateway.proxy import proxy_and_log
 from backtalk.serve.gateway.sse import EventSplitter, iterate, split_data
+from backtalk.serve.gateway.stream_proxy import BROKEN
 from backtalk.serve.gateway.translation.chunks import as_chunk
+from backtalk.serve.gateway.translation.failures import error_of_stream, no_finish_reason
 from backtalk.serve.gateway.translation.support import Api, first_group, learn_api
 
 _ANTHROPIC_HEADERS = frozenset({b"anthropic-version", b"anthropic-beta"})
@@ -236,7 +238,7 @@ async def _translated_events(exchange: Exchange, content: Any) -> AsyncIterator[
                 yield event
             if is_last:
                 return
-    for event in encode(translator.finish() if translator.is_finished else _cut(translator)):
+    for event in encode(_end(translator)):
         yield event
 
 
@@ -250,10 +252,9 @@ async def _split(content: Any) -> AsyncGenerator[bytes]:
         yield splitter.remainder
 
 
-def _cut(translator: EventTranslator) -> Iterator[dict[str, Any]]:
-    """Yield the events for a stream that ended before its answer."""
-    message = "The upstream broke off its response: it ended without a finish reason"
-    return translator.fail(APIError(502, message, code="upstream_broke_off"))
+def _end(translator: EventTranslator) -> Iterator[dict[str, Any]]:
+    """Return the events for the end of a stream, which may come before that of its answer."""
+    return translator.finish() if translator.is_finished else translator.fail(no_finish_reason())
 
 
 def _translate_event(
@@ -262,17 +263,18 @@ def _translate_event(
     """Return the events for an event of a chat completion, and true if it ends the stream."""
     _, data, _ = split_data(event)
     if data.strip() == b"[DONE]":
-        return translator.finish(), True
+        return _end(translator), True
     try:
         chunk = json.loads(data) if data else None
     except (ValueError, RecursionError):
         chunk = None
     if not isinstance(chunk, dict):
         return (), False
-    error = chunk.get("error")
+    error = chunk if chunk.get("object") == "error" else chunk.get("error")
     if error:
-        message = error.get("message") if isinstance(error, dict) else error
-        return translator.fail(APIError(502, str(message), code="upstream_failed")), True
+        failure = error_of_stream(error)
+        is_late = isinstance(error, dict) and error.get("code") == BROKEN and translator.is_finished
+        return translator.finish() if is_late else translator.fail(failure), True
     return translator.feed(chunk), False
 
 
