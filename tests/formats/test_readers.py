@@ -293,6 +293,32 @@ def test_every_row_is_read_or_rejected(generated, tmp_path_factory):
                 ]
 
 
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("langfuse", ("scores", 0, "dataType")),
+        ("langfuse", ("scores", 0, "source")),
+        ("mlflow", ("info", "assessments")),
+        ("mlflow", ("info", "assessments", 0, "assessment_id")),
+        ("mlflow", ("info", "tags")),
+        ("mlflow", ("info", "trace_metadata")),
+        ("mlflow", ("info", "trace_metadata", "mlflow.trace.user")),
+    ],
+)
+@pytest.mark.parametrize("value", [True, 2.5, ["a"], {"a": 1}])
+def test_a_field_of_another_type_is_named_or_not_read(name, path, value, tmp_path):
+    row = json.loads(json.dumps(next(row for n, row in all_samples() if n == name)))
+    node = row
+    for key in path[:-1]:
+        node = node[key] if isinstance(node, list) else node.setdefault(key, {})
+    node[path[-1]] = value
+    for layout in FORMATS.values():
+        assert layout.matches(row) in {True, False}
+    for item in read(write_rows(tmp_path / "odd.jsonl", row), format=name):
+        if isinstance(item, RejectedRow):
+            assert str(path[-1]) in item.reason
+
+
 @pytest.mark.parametrize("ending", ["csv", "tsv"])
 def test_rows_of_a_table_have_the_numbers_of_their_lines_in_the_file(ending, tmp_path):
     text = (

@@ -14,7 +14,7 @@ from backtalk.formats.importers.trace_tools.join import FEEDBACK, OUTSIDE, Trace
 _TRACE = {"id", "timestamp", "name", "userId", "sessionId", "input", "output", "tags"}
 _OBSERVATION = {"id", "traceId", "type", "startTime"}
 _TARGETS = ("traceId", "observationId", "sessionId", "datasetRunId", "subject")
-_SOURCES = {"API", "EVAL", "ANNOTATION"}
+_SOURCES = ("API", "EVAL", "ANNOTATION")
 _PAGES = ("data", "traces", "observations", "scores", "comments")
 _NAMES = (
     "id traceId projectId timestamp startTime endTime completionStartTime createdAt updatedAt name "
@@ -147,7 +147,7 @@ def _targets(row: RowData) -> list[str]:
 def _numbers(row: RowData) -> list[tuple[str, Any]]:
     row = as_camel_case(row)
     if is_score(row):
-        is_number = row.get("dataType") in {"NUMERIC", None}
+        is_number = row.get("dataType") in ("NUMERIC", None)
         return [(str(row["name"]), row.get("value"))] if is_number else []
     if not (is_trace(row) or is_observation(row)):
         return []

@@ -97,7 +97,7 @@ def mlflow(row: RowData, **options: Any) -> list[Case]:
 def _is_current(item: Fields, trace: Trace) -> bool:
     """Return true if an assessment is of the whole trace, is not replaced, and has a value."""
     error = item.object("feedback").data.get("error") if "feedback" in item else None
-    if item.data.get("valid") is False or item.data.get("assessment_id") in trace.overridden:
+    if item.data.get("valid") is False or item.optional_text("assessment_id") in trace.overridden:
         note_unusual("feedback that a later one overrides, left out")
     elif item.data.get("span_id") not in (None, "", *trace.root_spans):
         note_unusual("assessment of a span inside a trace, left out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -39,7 +40,7 @@ class Trace:
     @property
     def overridden(self) -> set[str]:
         """Ids of the assessments that a later one overrides."""
-        return {item.data["overrides"] for item in self.assessments if "overrides" in item}
+        return {item.text("overrides") for item in self.assessments if "overrides" in item}
 
 
 def is_trace(row: RowData) -> bool:
@@ -67,7 +68,8 @@ def score_numbers(row: RowData) -> list[tuple[str, Any]]:
     info = row.get("info") if is_trace(row) else row
     items = info.get("assessments") if isinstance(info, dict) else None
     pairs = []
-    for item in parse_text(items) if items else []:
+    values = parse_text(items)
+    for item in values if isinstance(values, list) else []:
         feedback = item.get("feedback") if isinstance(item, dict) else None
         if isinstance(feedback, dict):
             name = item.get("assessment_name", item.get("name"))
@@ -96,18 +98,19 @@ def _read(info: Fields, data: Fields, texts: dict[str, Any]) -> Trace:
     ]
     attributes = roots[0].data.get("attributes") if roots else None
     root = attributes if isinstance(attributes, dict) else {}
-    properties = info.data.get("trace_metadata", info.data.get("request_metadata")) or {}
+    names = [name for name in ("trace_metadata", "request_metadata") if name in info]
+    properties = info.object(names[0]) if names else Fields({})
     return Trace(
         id=info.text("trace_id" if "trace_id" in info else "request_id"),
         input=texts.get("input") or _value(data.data.get("request", root.get(_INPUTS))),
         output=texts.get("output") or _value(data.data.get("response", root.get(_OUTPUTS))),
         assessments=info.objects("assessments") if "assessments" in info else [],
-        user=properties.get("mlflow.trace.user"),
-        session=properties.get("mlflow.trace.session"),
+        user=properties.optional_text("mlflow.trace.user"),
+        session=properties.optional_text("mlflow.trace.session"),
         time=read_time(info, "request_time", "timestamp_ms"),
         model=_model(spans),
         metadata={"trace_id": info.data.get("trace_id", info.data.get("request_id"))}
-        | _metadata(info, properties),
+        | _metadata(info, properties.data),
         root_spans=tuple(str(span.data.get("span_id")) for span in roots),
     )
 
@@ -128,23 +131,22 @@ def _model(spans: list[Fields]) -> str | None:
     for span in spans:
         attributes = span.data.get("attributes")
         if isinstance(attributes, dict):
-            names |= {_value(attributes.get(name)) for name in _MODELS if attributes.get(name)}
-    (only, *others) = names or {None}
-    return only if isinstance(only, str) and not others else None
+            values = (_value(attributes.get(name)) for name in _MODELS)
+            names |= {value for value in values if isinstance(value, str) and value}
+    return names.pop() if len(names) == 1 else None
 
 
-def _metadata(info: Fields, properties: dict[str, Any]) -> dict[str, Any]:
+def _metadata(info: Fields, properties: Mapping[str, Any]) -> dict[str, Any]:
     """Return the tags and properties that the application set."""
-    tags = info.data.get("tags")
     metadata = {
-        "tags": _own(tags if isinstance(tags, dict) else {}),
+        "tags": _own(info.object("tags").data if "tags" in info else {}),
         "metadata": _own(properties),
         **info.select("state", "status"),
     }
     return {name: value for name, value in metadata.items() if value}
 
 
-def _own(values: dict[str, Any]) -> dict[str, Any]:
+def _own(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in values.items()
