@@ -112,6 +112,18 @@ def test_a_stream_that_is_cut_is_an_error_of_the_model(server, last, words) -> N
         stream(server, [chunk({"content": "42"}), *last])
 
 
+def test_an_answer_whose_choice_has_an_error_is_an_error_of_the_model(server) -> None:
+    answer = reply({"role": "assistant", "content": "4"})
+    answer.body["choices"][0] |= {
+        "finish_reason": "error",
+        "error": {"message": "The GPU is lost", "code": 502},
+    }
+    server.always = answer
+    with pytest.raises(InvalidResponse, match="has an error: The GPU is lost") as raised:
+        ask(server)
+    assert raised.value.may_have_cost
+
+
 @pytest.mark.parametrize("text", ["Sure: blue.", "blue."])
 def test_the_answer_to_a_begun_answer_is_the_continuation(server, text) -> None:
     server.next.append(reply({"role": "assistant", "content": text}))

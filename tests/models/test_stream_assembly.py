@@ -222,6 +222,12 @@ def test_one_of_two_choices_without_a_finish_reason_is_marked() -> None:
     assert assembler.completion()["cut"] == "without a finish reason"
 
 
+def test_fewer_choices_than_expected_are_marked() -> None:
+    assembler = stream(delta(content="Hi"), STOP)
+    assert "cut" not in assembler.completion(expected=1)
+    assert assembler.completion(expected=2)["cut"] == "without a finish reason"
+
+
 @pytest.mark.parametrize(
     "event",
     [

@@ -159,6 +159,29 @@ def test_a_stream_that_is_not_whole_is_marked(  # noqa: PLR0917
     assert interaction.responses[0].text == "The answer"
 
 
+@pytest.mark.parametrize(
+    ("path", "prompt", "count"),
+    [
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "q"}], "n": 2}, 2),
+        ("/v1/completions", {"prompt": "q", "n": 2}, 2),
+        ("/v1/completions", {"prompt": ["q", "r"]}, 2),
+        ("/v1/completions", {"prompt": ["q", "r"], "n": 2}, 4),
+    ],
+)
+def test_a_stream_with_too_few_answers_is_marked(gateway, upstream, path, prompt, count) -> None:
+    content = {"delta": {"content": "Hi"}} if "chat" in path else {"text": "Hi"}
+    choices = [{"index": i, **content, "finish_reason": "stop"} for i in range(count)]
+    events = [{"id": "up", "choices": [choice]} for choice in choices]
+    cuts = []
+    for sent, done in ((events[:-1], False), (events[:-1], True), (events, False)):
+        upstream.next.append(stream_of(*sent, done=done))
+        answer = gateway.http.post(path, json={"model": "small", "stream": True, **prompt})
+        with gateway.store as store:
+            interaction = store.case(answer.headers["x-backtalk-interaction"]).interaction
+        cuts.append(interaction.metadata["gateway"].get("cut"))
+    assert cuts == ["without a finish reason", None, None]
+
+
 def test_an_answer_without_an_id_gets_the_interactions(ask) -> None:
     events = [chunk({"content": "Hel"}), chunk({"content": "lo."}, "stop")]
     for event in events:

@@ -19,7 +19,12 @@ from backtalk.models.endpoint.dialect import (
     rejected_parameters,
     remember_dialect,
 )
-from backtalk.models.endpoint.errors import EndpointInfo, incomplete_answer, translate_error
+from backtalk.models.endpoint.errors import (
+    EndpointInfo,
+    incomplete_answer,
+    reported_error,
+    translate_error,
+)
 from backtalk.models.endpoint.offline import check_online
 from backtalk.models.endpoint.response import MALFORMED, as_dict, parse_completion
 from backtalk.models.endpoint.stream_assembler import StreamAssembler, delta_text
@@ -190,6 +195,8 @@ class Endpoint:
             except ValueError as error:
                 raise self._invalid_response(str(error)) from None
             seconds = time.monotonic() - started
+        if failure := reported_error(response, self._info()):
+            raise failure
         return [self._completion(request, response, seconds)]
 
     async def stream(self, request: Request) -> AsyncIterator[str | Completion]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from backtalk.models.endpoint.dialect import server_message
+from backtalk.models.endpoint.response import MALFORMED, as_dict
 from backtalk.models.endpoint.stream_assembler import ERROR_EVENT
 from backtalk.models.errors import (
     AuthenticationError,
@@ -75,8 +76,7 @@ def incomplete_answer(completion: Mapping[str, Any], endpoint: EndpointInfo) -> 
     endpoint : EndpointInfo
         Endpoint that streamed it.
     """
-    errors = [completion, *completion["choices"]]
-    error = next((part["error"] for part in errors if part.get("error")), None)
+    error = _error_in(completion)
     if error is None and not completion.get("cut"):
         return None
     reason = completion.get("cut", ERROR_EVENT)
@@ -87,6 +87,36 @@ def incomplete_answer(completion: Mapping[str, Any], endpoint: EndpointInfo) -> 
         "See the server's log, or try again later",
         may_have_cost=True,
     )
+
+
+def reported_error(response: Any, endpoint: EndpointInfo) -> ModelError | None:
+    """Return the error that an answer reports, or its first choice; ``None`` if it has none.
+
+    Parameters
+    ----------
+    response : Any
+        Answer of the client that was not streamed.
+    endpoint : EndpointInfo
+        Endpoint that gave it.
+    """
+    try:
+        error = _error_in(as_dict(response))
+    except MALFORMED:
+        return None
+    if error is None:
+        return None
+    message = _printable(server_message(error) or str(error), endpoint)
+    return InvalidResponse(
+        f"The response of {endpoint.address} for {endpoint.model!r} has an error: {message}",
+        "See the server's log, or try again later",
+        may_have_cost=True,
+    )
+
+
+def _error_in(completion: Mapping[str, Any]) -> Any:
+    """Return the error of a completion or of one of its choices, ``None`` if there is none."""
+    parts = [completion, *(completion.get("choices") or ())]
+    return next((part["error"] for part in parts if part.get("error")), None)
 
 
 def _connection_error(error: OpenAIError, endpoint: EndpointInfo, *, timed_out: bool) -> ModelError:

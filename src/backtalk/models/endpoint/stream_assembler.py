@@ -59,15 +59,23 @@ class StreamAssembler:
                 choice = self._choices[index] = _Choice()
             choice.add(delta)
 
-    def completion(self) -> dict[str, Any]:
-        """Return the completion so far."""
+    def completion(self, *, expected: int = 1) -> dict[str, Any]:
+        """Return the completion so far.
+
+        Parameters
+        ----------
+        expected : int, default 1
+            Number of choices of the whole answer. One with fewer is cut.
+        """
         choices = [
             {"index": index, **choice.to_dict()} for index, choice in sorted(self._choices.items())
         ]
         completion = {**self._fields, "choices": choices}
         if "error" in completion:
             completion["cut"] = ERROR_EVENT
-        elif not all(choice.get("finish_reason") for choice in choices):
+        elif (choices and len(choices) < expected) or not all(
+            choice.get("finish_reason") for choice in choices
+        ):
             completion["cut"] = NO_FINISH_REASON
         return completion
 

@@ -24,6 +24,7 @@ from backtalk.serve.interaction_log import (
     RequestRecord,
     chat_interactions,
     completion_notes,
+    completion_prompts,
     interaction_id,
     text_interactions,
 )
@@ -145,6 +146,13 @@ class CompletionRequest:
             log.exception("The completion %s could not be converted", self.record.id)
             return
         self.services.log_interactions(self.record.project, interactions)
+
+
+def choice_count(kind: EndpointKind, body: Mapping[str, Any]) -> int:
+    """Return the number of choices that a request asks for: ``n`` for each of its prompts."""
+    samples = body.get("n")
+    prompts = len(completion_prompts(body.get("prompt"))) if kind is TEXT else 1
+    return prompts * (samples if type(samples) is int and samples > 0 else 1)
 
 
 def request_record(

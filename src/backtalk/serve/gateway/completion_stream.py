@@ -43,12 +43,16 @@ class CompletionStreamReader:
         Id that replaces the upstream's own.
     hides_usage : bool, default False
         If true, the caller has not requested the usage, and does not get it.
+    choices : int, default 1
+        Number of choices that the request asks for. A server that sends fewer may ignore that
+        number; its answer is cut if the stream does not end with its last event.
     """
 
-    def __init__(self, id_: str, *, hides_usage: bool = False) -> None:
+    def __init__(self, id_: str, *, hides_usage: bool = False, choices: int = 1) -> None:
         self._id = id_
         self._hides_usage = hides_usage
         self._assembler = StreamAssembler()
+        self._choices = choices
         self._unread: list[Any] = []
         self._is_complete = False
 
@@ -83,7 +87,7 @@ class CompletionStreamReader:
         for chunk in self._unread:
             self._assembler.feed(_parse(chunk) if isinstance(chunk, bytes) else chunk)
         self._unread.clear()
-        return self._assembler.completion()
+        return self._assembler.completion(expected=1 if self._is_complete else self._choices)
 
 
 def _parse(data: bytes) -> Any:

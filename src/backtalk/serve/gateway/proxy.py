@@ -23,6 +23,7 @@ from backtalk.serve.errors import APIError
 from backtalk.serve.gateway.completion_request import (
     CompletionRequest,
     StreamReader,
+    choice_count,
     parse_request,
     upstream_request,
 )
@@ -74,9 +75,7 @@ async def proxy_and_log(
         return await relay(upstream)
     headers = {**upstream.headers, **request.response_headers()}
     if await _is_stream(request, upstream):
-        reader: StreamReader = request.kind.stream_reader(request.record.id)
-        if hides_usage:
-            reader = CompletionStreamReader(request.record.id, hides_usage=True)
+        reader = _stream_reader(request, hides_usage=hides_usage)
         stream = StreamProxy(request, upstream, reader, started=started)
         headers["content-type"] = _event_stream_type(headers.get("content-type"))
         return UpstreamStreamingResponse(stream.events(), upstream, headers=headers)
@@ -87,6 +86,16 @@ async def proxy_and_log(
     else:
         forwarded = _log_and_replace_id(request, content)
     return Response(forwarded, headers={**headers, **request.response_headers()})
+
+
+def _stream_reader(request: CompletionRequest, *, hides_usage: bool) -> StreamReader:
+    """Return the reader of a stream that answers a request."""
+    kind = request.kind
+    if kind.stream_reader is not CompletionStreamReader:
+        return kind.stream_reader(request.record.id)
+    return CompletionStreamReader(
+        request.record.id, hides_usage=hides_usage, choices=choice_count(kind, request.body)
+    )
 
 
 async def _send(
