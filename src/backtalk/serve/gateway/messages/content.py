@@ -10,9 +10,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from backtalk.serve.gateway.messages.parameter_types import check_block
+from backtalk.serve.gateway.translation.parameters import TEXT, TEXT_OR_LIST, check_types
 from backtalk.serve.gateway.translation.reasoning import without_old_reasoning
 from backtalk.serve.gateway.translation.refusals import cannot_express, invalid
 
+_MESSAGE = {"role": TEXT, "content": TEXT_OR_LIST}
 _ERROR = "Error: "
 """Beginning of the result of a tool that failed."""
 
@@ -40,7 +43,7 @@ def chat_messages(
         If a message is not valid, or cannot be expressed.
     """
     converter = _Converter(strict=strict)
-    if system:
+    if system and (strict or isinstance(system, str | list)):
         text = converter.text(system, "system")
         converter.messages.append({"role": "system", "content": text})
     if not isinstance(messages, list):
@@ -60,6 +63,8 @@ class _Converter:
     def add(self, message: Any, path: str) -> None:
         """Add a message."""
         role = message.get("role") if isinstance(message, dict) else None
+        if self._strict and isinstance(message, dict):
+            check_types(message, _MESSAGE, path, required=_MESSAGE)
         if role == "assistant":
             self.messages.append(self._assistant(message.get("content"), f"{path}.content"))
         elif role == "user":
@@ -72,6 +77,11 @@ class _Converter:
         else:
             self.messages.append({"role": "user", "content": json.dumps(message)})
 
+    def _check(self, block: Any, path: str) -> None:
+        """Check the types of the parameters of a block."""
+        if self._strict:
+            check_block(block, path)
+
     def text(self, content: Any, path: str) -> str:
         """Return content that may only be text."""
         if isinstance(content, str) or content is None:
@@ -80,6 +90,7 @@ class _Converter:
             raise invalid(path, "a text or a list of blocks")
         texts = []
         for index, block in enumerate(content):
+            self._check(block, f"{path}[{index}]")
             if _type(block) == "text":
                 texts.append(str(block.get("text") or ""))
             elif self._strict:
@@ -92,6 +103,7 @@ class _Converter:
         blocks = _blocks(content, path)
         texts, thoughts, calls = [], [], []
         for index, block in enumerate(blocks):
+            self._check(block, f"{path}[{index}]")
             kind = _type(block)
             if kind == "text":
                 texts.append(str(block.get("text") or ""))
@@ -113,6 +125,7 @@ class _Converter:
         parts = []
         for index, block in enumerate(_blocks(content, path)):
             place = f"{path}[{index}]"
+            self._check(block, place)
             if _type(block) == "tool_result":
                 text = self.text(block.get("content"), f"{place}.content")
                 if block.get("is_error") and not text.startswith(_ERROR):
@@ -159,6 +172,8 @@ class _Converter:
             return [*before, {"type": "text", "text": str(source.get("data") or "")}]
         if source.get("type") == "content":
             inner = _blocks(source.get("content"), f"{path}.source.content")
+            for index, item in enumerate(inner):
+                self._check(item, f"{path}.source.content[{index}]")
             return [*before, *(part for item in inner for part in self._parts(item, path))]
         if source.get("type") == "base64":
             file = {"filename": block.get("title") or "document.pdf", "file_data": _url(source)}

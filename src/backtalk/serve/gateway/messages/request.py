@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from backtalk.serve.gateway.messages.content import chat_messages
+from backtalk.serve.gateway.messages.parameter_types import check_request
 from backtalk.serve.gateway.translation.refusals import cannot_express, invalid
 
 _CONVERTED = frozenset(
@@ -49,6 +50,7 @@ def chat_request(body: Mapping[str, Any], *, strict: bool = True) -> dict[str, A
         for name in _REFUSED:
             if body.get(name):
                 raise cannot_express(name)
+        check_request(body)
     fields = {
         name: value
         for name, value in body.items()

@@ -95,8 +95,9 @@ class ResponseExchange(Exchange):
 
     def chat_body(self) -> dict[str, Any]:
         """Return the body of the chat completion; raise ``APIError`` if it cannot express it."""
-        if self.previous is None and self.original.get("previous_response_id"):
-            raise previous_not_found(self.original["previous_response_id"])
+        previous_id = self.original.get("previous_response_id")
+        if self.previous is None and isinstance(previous_id, str) and previous_id:
+            raise previous_not_found(previous_id)
         return chat_request(self.original, history=self.history)
 
     def translate(self, completion: Mapping[str, Any]) -> dict[str, Any]:

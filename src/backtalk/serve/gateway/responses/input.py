@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backtalk.feedback.chat_answer import answer_reasoning
+from backtalk.serve.gateway.responses.parameter_types import check_item, check_part
 from backtalk.serve.gateway.translation.reasoning import without_old_reasoning
 from backtalk.serve.gateway.translation.refusals import cannot_express, invalid
 
 _ROLES = ("user", "assistant", "system", "developer")
 _SYSTEM = ("system", "developer")
+_ITEMS = ("message", "reasoning", "function_call", "function_call_output")
 _TEXT = ("input_text", "output_text", "text")
 
 
@@ -66,6 +68,8 @@ class _Converter:
     def add(self, item: Any, path: str) -> None:
         """Add an item."""
         kind = item.get("type", "message") if isinstance(item, dict) else None
+        if self._strict and kind in _ITEMS and (kind != "message" or item.get("role") in _ROLES):
+            check_item(item, kind, path)
         if kind == "message" and item.get("role") in _ROLES:
             self._add_message(item, path)
         elif kind == "reasoning":
@@ -124,6 +128,8 @@ class _Converter:
         return "".join(self._part_text(part, f"{path}[{i}]") for i, part in enumerate(content))
 
     def _part_text(self, part: Any, path: str) -> str:
+        if self._strict:
+            check_part(part, path)
         if isinstance(part, dict):
             if part.get("type") in _TEXT and isinstance(part.get("text"), str):
                 return str(part["text"])
@@ -145,6 +151,8 @@ class _Converter:
         return parts
 
     def _part(self, part: Any, path: str) -> dict[str, Any]:
+        if self._strict:
+            check_part(part, path)
         kind = _type_of(part)
         if kind in _TEXT:
             return {"type": "text", "text": part.get("text") or ""}

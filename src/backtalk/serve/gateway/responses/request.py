@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backtalk.serve.gateway.responses.input import chat_messages
+from backtalk.serve.gateway.responses.parameter_types import check_request
 from backtalk.serve.gateway.translation.refusals import cannot_express, invalid
 
 _DROPPED = frozenset(
@@ -79,14 +80,15 @@ def _check(body: Mapping[str, Any]) -> None:
     for name in _REFUSED:
         if body.get(name):
             raise cannot_express(name)
-    if body.get("background"):
+    if body.get("background") is True:
         raise cannot_express("background", value=True)
     if body.get("truncation") not in (None, "disabled"):
         raise cannot_express("truncation", body["truncation"])
     if isinstance(body.get("instructions"), list):
         raise cannot_express("instructions", "a list of items")
-    if body.get("input") in (None, [], ""):
+    if not body.get("input") or not isinstance(body["input"], str | list):
         raise invalid("input", "a text or a list of items")
+    check_request(body)
 
 
 def _tools(body: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
