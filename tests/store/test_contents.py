@@ -176,6 +176,8 @@ def test_parts_of_an_interaction_whose_id_is_taken_are_not_stored(store, write):
     write(store, theirs)
     write(store, [turns(1, picture(3))[0], turns(1, picture(4))[0]])
     write(store, [i.model_copy(update={"id": "new"}) for i in (*mine, *theirs)])  # the first counts
+    plain = turns(1)[0].model_copy(update={"id": "plain"})
+    write(store, [plain, turns(1, picture(5))[0].model_copy(update={"id": "plain"})])
     assert (count(store, schema.contents), count(store, schema.content_uses)) == (1, 2)
     assert store.interaction("new").user == "ada"
 

@@ -50,18 +50,16 @@ class LargeParts:
         """Digests of the parts of each interaction, by its id."""
 
     def __len__(self) -> int:
-        """Return the number of interactions that have large parts."""
-        return len(self._uses)
+        """Return the number of different parts."""
+        return len(self._contents)
 
     def body(self, interaction: Interaction) -> str:
         """Return the body of an interaction with references in place of its large parts."""
         reduced, digests = _Reduction(self._contents).reduce(interaction)
-        body = reduced.to_json()
-        if not digests:
-            return body
         # Of several interactions with one id, the first is inserted.
         self._uses.setdefault(interaction.id, digests)
-        return _REPLACED.sub(r'"\\/content/\1"', body)
+        body = reduced.to_json()
+        return _REPLACED.sub(r'"\\/content/\1"', body) if digests else body
 
     def insert(self, connection: Connection) -> None:
         """Insert the parts of those interactions that are not in the store yet.
@@ -71,12 +69,13 @@ class LargeParts:
         connection : Connection
             Connection with an open write transaction, in which the interactions are inserted next.
         """
-        if not self._uses:
+        if not self._contents:
             return
         _lock(connection, self._project_id, shared=True)
         args = (connection, schema.interactions, ("id",), self._project_id)
-        stored = {row.id for row in rows_by_id(*args, self._uses)}
-        uses = {id_: digests for id_, digests in self._uses.items() if id_ not in stored}
+        having = [id_ for id_, digests in self._uses.items() if digests]
+        stored = {row.id for row in rows_by_id(*args, having)}
+        uses = {id_: self._uses[id_] for id_ in having if id_ not in stored}
         used = set().union(*uses.values())
         insert_rows(
             connection,
