@@ -1,7 +1,8 @@
 """Benchmarks of the gateway: overhead compared with a peer, and robustness.
 
-``race`` is one of the regular benchmarks: ``python -m benchmarks serving``. ``soak``, ``hostile``
-and ``processes`` are run separately: ``python -m benchmarks.serving.soak``.
+``race`` is one of the regular benchmarks: ``python -m benchmarks serving``. ``revisions``,
+``large_events``, ``soak``, ``hostile`` and ``processes`` are run separately:
+``python -m benchmarks.serving.soak``.
 """
 
 from __future__ import annotations

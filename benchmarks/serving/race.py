@@ -82,9 +82,9 @@ def race(rounds: int = ROUNDS) -> list[Measurement]:
         for round_ in range(rounds):
             for step in STEPS:
                 results += [
-                    _run(s, upstream, step, round_, with_feedback=s is ours) for s in contenders
+                    run_step(s, upstream, step, round_, with_feedback=s is ours) for s in contenders
                 ]
-            results.append(_run(ours, upstream, WITH_FEEDBACK, round_, with_feedback=True))
+            results.append(run_step(ours, upstream, WITH_FEEDBACK, round_, with_feedback=True))
         return results
 
 
@@ -98,9 +98,24 @@ def load(server: Server, plan: LoadSpec) -> Measurement:
     return result
 
 
-def _run(
+def run_step(
     server: Server, upstream: Server, step: LoadStep, round_: int, *, with_feedback: bool
 ) -> Measurement:
+    """Run a load on a server, and return the result with the processor time of a request.
+
+    Parameters
+    ----------
+    server : Server
+        Server that gets the load.
+    upstream : Server
+        Upstream behind it.
+    step : LoadStep
+        Load.
+    round_ : int
+        Number of the round.
+    with_feedback : bool
+        If true, feedback follows every other completion at a fixed rate.
+    """
     fields = dict(step.fields)
     if with_feedback and fields.get("rate"):
         fields["feedback"] = 2
@@ -211,10 +226,10 @@ def _compared(rounds: list[Measurement]) -> list[BenchmarkResult]:
 _ON = "logging (the peer's by a callback to SQLite) and keys on"
 
 
-def _line(name: str, metric: str, values: dict[str, float], note: str = "") -> BenchmarkResult:
+def _line(name: str, what: str, values: dict[str, float], note: str = "") -> BenchmarkResult:
     return BenchmarkResult(
         name=name,
-        metric=metric,
+        what=what,
         peer="LiteLLM proxy",
         peer_version=servers.PEER_VERSION,
         unit="ms",

@@ -169,6 +169,7 @@ def gateway(
     port: int | None = None,
     workers: int = 1,
     settings: dict[str, Any] | None = None,
+    **environment: str,
 ) -> Server:
     """Start the gateway as a user would, with default settings and a key.
 
@@ -188,6 +189,8 @@ def gateway(
         Number of worker processes.
     settings : dict, optional
         Settings that differ from the defaults.
+    **environment : str
+        Additional environment variables.
     """
     port = free_port() if port is None else port
     file = folder / "serve.yaml"
@@ -196,7 +199,7 @@ def gateway(
     file.write_text(yaml.safe_dump({**fields, **(settings or {})}), encoding="utf-8")
     command = [sys.executable, "-m", "backtalk", "serve", "--config", str(file)]
     command += ["--port", str(port), "--workers", str(workers)]
-    return start("gateway", command, port=port, log=folder / "gateway.log", key=key)
+    return start("gateway", command, port=port, log=folder / "gateway.log", key=key, **environment)
 
 
 def peer(folder: Path, upstream_port: int) -> Server:
