@@ -58,3 +58,13 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real feedback is not at {folder}; set BACKTALK_DATA to its folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> str:
+    """Name of the real model; tests that need it are skipped if it has not been fetched."""
+    from backtalk.models.fetched import fetched_models
+
+    if "smollm2" not in fetched_models():
+        pytest.skip("the real model is not here; bring it with `backtalk models fetch smollm2`")
+    return "smollm2"

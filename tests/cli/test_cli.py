@@ -16,7 +16,18 @@ from backtalk.store import Store
 from tests.demos import REQUESTS
 
 REQUEST = "Write to my boss, Ms Klein.\nReport ready: Friday, 12 pages."
-GROUPS = {"evaluation", "experiment", "job", "judge", "key", "policy", "reward", "task", "memory"}
+GROUPS = {
+    "models",
+    "evaluation",
+    "experiment",
+    "job",
+    "judge",
+    "key",
+    "policy",
+    "reward",
+    "task",
+    "memory",
+}
 PAIR = {"prompt": "2 + 2?", "chosen": "4", "rejected": "5"}
 
 

@@ -62,7 +62,7 @@ class LocalSpec(Record):
 
     kind: Literal["local"] = "local"
     model: OptionalField[Name] = None
-    """Folder, or name on the Hugging Face hub."""
+    """Folder, name of a fetched model such as ``smollm2``, or name on the Hugging Face hub."""
     artifact: OptionalField[Name] = None
     """Id of an artifact that holds the model's folder, instead of ``model``."""
     revision: OptionalField[Name] = None

@@ -167,6 +167,8 @@ class Settings(_SettingsRecord):
     """SQLite file or database URL."""
     project: Name = "default"
     """Project of interactions whose request names none."""
+    policies: tuple[Name, ...] = ()
+    """Names of policies of the project that clients may request without ``backtalk:PROJECT/``."""
     upstreams: tuple[UpstreamSettings, ...] = ()
     """OpenAI-compatible servers, tried in order."""
     keys: KeyRequirement = "always"

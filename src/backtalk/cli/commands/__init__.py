@@ -23,6 +23,7 @@ PANELS = {
         "feedback",
     ),
     "Manage": (
+        "models",
         "policy",
         "memory",
         "evaluation",

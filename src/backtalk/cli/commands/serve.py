@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from backtalk.cli.options import STORE
+
+if TYPE_CHECKING:
+    from backtalk.serve.settings import Settings
 
 
 def add_to(app: typer.Typer, panel: str) -> None:
@@ -29,6 +32,15 @@ def serve(
     key_env: Annotated[
         list[str] | None,
         typer.Option(help="Environment variable with the upstream's API key; one per upstream."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Model on this machine that answers under its name: a fetched one such as "
+            "smollm2, a folder, or a name on the Hugging Face hub.",
+        ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
@@ -73,13 +85,16 @@ def serve(
     """Serve an OpenAI-compatible gateway that stores every answer and accepts feedback on it.
 
     The model `backtalk:PROJECT` is the active policy of a project, `backtalk:PROJECT/POLICY` a
-    policy by name; every other model is the upstream's. `POST /v1/feedback` accepts feedback on
+    policy by name; every other model is the upstream's. With --model, a model on this machine
+    answers, so that no upstream is needed: it becomes a policy of the project, and the one that
+    `backtalk:PROJECT` names until another is promoted. `POST /v1/feedback` accepts feedback on
     an answer by its id. Clients authenticate with a key made by `backtalk key add`; on the
     loopback address none is needed until the store has a key.
 
     Examples
     --------
     - `backtalk serve --upstream http://localhost:8000/v1`
+    - `backtalk serve --model smollm2`
     - `backtalk serve -u https://api.openai.com/v1 --key-env OPENAI_API_KEY --host 0.0.0.0`
     - `backtalk serve --config serve.yaml --workers 4`
     """
@@ -117,6 +132,8 @@ def serve(
         project=project,
     )
     check_settings(settings, host=host, port=port)
+    if model is not None:
+        settings = _serve_model(settings, model)
     needs_key = settings.keys == "always" or (settings.keys == "if-any" and has_keys(settings))
     run(
         settings,
@@ -125,6 +142,30 @@ def serve(
         workers=workers,
         on_ready=lambda address: _say_addresses(address, settings.store, needs_key=needs_key),
     )
+
+
+def _serve_model(settings: Settings, model: str) -> Settings:
+    """Save a local model as a policy, and return settings that serve it under its name."""
+    from pathlib import Path
+
+    from backtalk.cli.context import opened, user_name
+    from backtalk.cli.output import note
+    from backtalk.models import LocalModel
+    from backtalk.models.run_sync import run_sync
+    from backtalk.models.spec import LocalSpec
+    from backtalk.policy import Policy, save_policy
+    from backtalk.promotion import active_policy, promote
+
+    folder = Path(model)
+    spec = LocalSpec(model=str(folder.resolve()) if folder.is_dir() else model)
+    policy = Policy(model=spec, name=folder.name)
+    run_sync(LocalModel(str(spec.model)).check())
+    with opened(settings.store, settings.project, create=True) as db:
+        save_policy(db, policy)
+        if active_policy(db) is None:
+            promote(db, policy, actor=user_name())
+    note(f"The model {policy.label} answers on this machine.")
+    return settings.model_copy(update={"policies": (*settings.policies, policy.label)})
 
 
 def _say_addresses(address: str, store: str, *, needs_key: bool) -> None:

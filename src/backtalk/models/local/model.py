@@ -18,6 +18,7 @@ from backtalk.errors import MissingExtra
 from backtalk.feedback.record import content_id
 from backtalk.models.batching import CompletionBatch
 from backtalk.models.errors import BadRequest, ContextTooLong, ModelError
+from backtalk.models.fetched.cache import find_model
 from backtalk.models.options import Dtype
 from backtalk.models.protocol import Completion, PromptResponse, Request, Usage
 
@@ -49,7 +50,7 @@ class LocalModel:
     Parameters
     ----------
     model : str
-        Folder, or name on the Hugging Face hub.
+        Folder, name of a fetched model such as ``"smollm2"``, or name on the Hugging Face hub.
     revision : str, optional
         Revision of a hub model.
     name : str, optional
@@ -152,12 +153,23 @@ class LocalModel:
         """Return an engine that no other caller gets, with weights in float32."""
         return self._load(dtype="float32", shared=False)
 
+    @cached_property
+    def source(self) -> str:
+        """Folder of the model, or its name on the hub.
+
+        Raises
+        ------
+        NotFound, Conflict, DamagedModel
+            See :func:`~backtalk.models.fetched.cache.find_model`.
+        """
+        return find_model(self._model)
+
     @property
     def stored_dtype(self) -> str:
         """Number format of the stored weights, such as ``"bfloat16"``."""
         from backtalk.models.local.loading import stored_dtype  # noqa: PLC0415 - loads torch
 
-        return stored_dtype(self._model, self._revision)
+        return stored_dtype(self.source, self._revision)
 
     @property
     def engine(self) -> Engine:
@@ -174,7 +186,7 @@ class LocalModel:
         except ImportError:
             raise MissingExtra.named("train", "A local model") from None
         return load_engine(
-            self._model,
+            self.source,
             revision=self._revision,
             dtype=dtype,
             device=self._device,

@@ -12,6 +12,7 @@ from peft import PeftModel
 from backtalk.artifacts import Artifacts
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.models import LocalModel, LocalSpec
+from backtalk.models.fetched import find_model
 from backtalk.policy.policy import Policy
 
 _CONFIG = "adapter_config.json"
@@ -102,9 +103,10 @@ def _write_sum(folder: Path, spec: LocalSpec, artifacts: Artifacts, folders: lis
 
 def _base(spec: LocalSpec, artifacts: Artifacts) -> tuple[str, str]:
     """Return the name or folder of the base model, with a note if it is a folder."""
-    if spec.model is not None and not Path(spec.model).is_dir():
-        return spec.model, ""
-    path = Path(spec.model) if spec.model is not None else artifacts.path(str(spec.artifact))
+    source = None if spec.model is None else find_model(spec.model)
+    if source is not None and not Path(source).is_dir():
+        return source, ""
+    path = artifacts.path(str(spec.artifact)) if source is None else Path(source)
     base = str(path.resolve())
     note = f"The base model is the folder {base}. Elsewhere, put its path there into {_CONFIG}"
     if spec.artifact is not None:

@@ -100,8 +100,8 @@ class Upstreams:
         if not upstreams:
             raise APIError(
                 404,
-                "This gateway has no upstream: only models called backtalk:PROJECT are available. "
-                "Start it with --upstream URL to forward other requests",
+                "This gateway has no upstream: only policies such as backtalk:PROJECT answer, and "
+                "GET /v1/models lists them. Start it with --upstream URL to forward other requests",
                 code="model_not_found",
                 param="model",
             )

@@ -32,7 +32,8 @@ class OverriddenModel:
 
     The policy sets the sampling parameters. The request may lower the token limit and add stop
     sequences. Its tools and other options are forwarded to the model.
-    For an endpoint, the request also sets the temperature and top-p that the policy leaves open.
+    For an endpoint and a local model, the request also sets the temperature and top-p that the
+    policy leaves open.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ from backtalk.artifacts import Artifacts
 from backtalk.decode import DecoderOutput
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.feedback import Prompt
-from backtalk.models import EndpointSpec, MissingAddress
+from backtalk.models import EndpointSpec, LocalSpec, MissingAddress
 from backtalk.models.endpoint.address import find_default_address
 from backtalk.models.wrappers.dynamic_batching import DynamicBatcher
 from backtalk.policy import LoadedPolicy, Policy, list_policies, load_policy, read_policy
@@ -31,7 +31,7 @@ from backtalk.serve.backends.policy_requests import OverriddenModel, sample_seed
 from backtalk.serve.backends.prompt_selectors import PromptSelectors
 from backtalk.serve.errors import APIError
 from backtalk.serve.fine_tuning.names import parse_fine_tuned
-from backtalk.serve.settings import UpstreamSettings
+from backtalk.serve.settings import Settings, UpstreamSettings
 from backtalk.serve.store_connection import UNAVAILABLE, StoreConnection
 from backtalk.store import Store
 
@@ -55,18 +55,31 @@ class ModelName:
     """Name or id of a policy; ``None`` for the promoted policy."""
 
 
-def parse_model_name(model: Any) -> ModelName | None:
+def parse_model_name(model: Any, settings: Settings | None = None) -> ModelName | None:
     """Return the parsed model name, ``None`` if the model is an upstream's.
 
     The name of a model that was fine-tuned here is the name of a policy.
 
+    Parameters
+    ----------
+    model : Any
+        Model of a request.
+    settings : Settings, optional
+        Settings, which may name policies that are requested by their bare name.
+
+    Examples
+    --------
     >>> parse_model_name("backtalk:mail"), parse_model_name("gpt-5")
     (ModelName(project='mail', policy=None), None)
+    >>> parse_model_name("smollm2", Settings(policies=("smollm2",)))
+    ModelName(project='default', policy='smollm2')
     >>> parse_model_name("backtalk:mail/brief")
     ModelName(project='mail', policy='brief')
     """
     if not isinstance(model, str):
         return None
+    if settings is not None and model in settings.policies:
+        return ModelName(settings.project, model)
     if not model.startswith(PREFIX):
         fine_tuned = parse_fine_tuned(model)
         return None if fine_tuned is None else ModelName(fine_tuned.project, model)
@@ -245,7 +258,8 @@ class PolicyResolver:
         async def decode_samples() -> list[DecoderOutput]:
             loaded = await asyncio.to_thread(self._load, resolved)
             policy = loaded.policy
-            model = OverriddenModel(loaded.model, body, fill=isinstance(policy.model, EndpointSpec))
+            fill = isinstance(policy.model, EndpointSpec | LocalSpec)
+            model = OverriddenModel(loaded.model, body, fill=fill)
             messages = (composed or policy).messages(prompt, remembered=remembered)
             outputs = await asyncio.gather(
                 *(

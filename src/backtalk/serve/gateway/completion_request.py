@@ -272,8 +272,10 @@ def parse_request(request: Request, raw_body: bytes) -> tuple[bytes, dict[str, A
         return raw_body, parse_body(raw_body)
     body = parse_object(raw_body)
     model = body.get("model")
+    settings = request.app.state.services.settings
     if model == deployment or (
-        parse_model_name(model) is not None and parse_model_name(deployment) is None
+        parse_model_name(model, settings) is not None
+        and parse_model_name(deployment, settings) is None
     ):
         return raw_body, body
     body["model"] = deployment

@@ -72,9 +72,12 @@ async def models(request: Request) -> Response:
     """
     services: Services = request.app.state.services
     caller = services.authorize(request, "answer")
+    names = await services.policies.list_models(caller.project)
+    if caller.project in {None, services.settings.project}:
+        names = [*((name, 0) for name in services.settings.policies), *names]
     policies = [
         {"id": name, "object": "model", "created": created, "owned_by": "backtalk"}
-        for name, created in await services.policies.list_models(caller.project)
+        for name, created in names
     ]
     listed, failure = await _upstream_models(services, request)
     if failure is not None and not policies:
@@ -86,7 +89,7 @@ async def model(request: Request) -> Response:
     """Return a model."""
     services: Services = request.app.state.services
     name = request.path_params["name"]
-    model_name = parse_model_name(name)
+    model_name = parse_model_name(name, services.settings)
     if model_name is None:
         return await other(request)
     caller = services.authorize(request, "answer")
@@ -135,7 +138,7 @@ def open_request(
         If the caller may not use the project.
     """
     services: Services = http_request.app.state.services
-    model_name = parse_model_name(body["model"])
+    model_name = parse_model_name(body["model"], services.settings)
     project = services.project(
         http_request, caller, None if model_name is None else model_name.project
     )
@@ -163,7 +166,7 @@ async def complete(request: CompletionRequest) -> Response:
 
 async def _complete_by_model(request: CompletionRequest) -> Response:
     services, record = request.services, request.record
-    model_name = parse_model_name(request.body["model"])
+    model_name = parse_model_name(request.body["model"], services.settings)
     if model_name is None:
         return await proxy_and_log(request, request.to_upstream())
     if model_name.policy is None:

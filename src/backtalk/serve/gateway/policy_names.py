@@ -40,8 +40,9 @@ def refuse_policy_names(request: Request, names: Iterable[str]) -> None:
     APIError
         If one of them is a policy.
     """
+    settings = request.app.state.services.settings
     for name in names:
-        if parse_model_name(name) is not None:
+        if parse_model_name(name, settings) is not None:
             path = request.scope["path"]
             raise APIError(
                 400,

@@ -145,7 +145,8 @@ async def respond(exchange: Exchange) -> Response:
     """
     request = exchange.request
     upstreams = request.services.upstreams.configured
-    if parse_model_name(exchange.original["model"]) is not None or not upstreams:
+    model_name = parse_model_name(exchange.original["model"], request.services.settings)
+    if model_name is not None or not upstreams:
         return await translated(exchange, await complete(exchange.as_chat()))
     with cancel_on_disconnect(request.request):
         return await _respond_by_upstreams(exchange, upstreams)

@@ -42,7 +42,7 @@ async def count_prompt_tokens(exchange: Exchange, path: str) -> int | Response:
         If the prompt cannot be translated, or its tokens cannot be counted.
     """
     request = exchange.request
-    model_name = parse_model_name(exchange.original["model"])
+    model_name = parse_model_name(exchange.original["model"], request.services.settings)
     if model_name is not None:
         resolved = await request.services.policies.resolve(model_name)
         if not resolved.policy.decoder.is_single_sample:
