@@ -17,6 +17,7 @@ from .errors import RequestTimeout as RequestTimeout
 from .errors import TemplateError as TemplateError
 from .errors import UnknownModel as UnknownModel
 from .errors import UnlimitedAnswer as UnlimitedAnswer
+from .errors import UnsupportedModel as UnsupportedModel
 from .fakes import FunctionModel as FunctionModel
 from .fakes import ScriptedModel as ScriptedModel
 from .local.mixture import Mixture as Mixture

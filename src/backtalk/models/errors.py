@@ -45,6 +45,10 @@ class UnknownModel(ModelError):
     """Address, or model at that address, that does not exist."""
 
 
+class UnsupportedModel(ModelError):
+    """Local model whose answers would not be those of its own forward pass."""
+
+
 class RateLimited(ModelError):
     """Too many calls after all retries, or an exhausted quota."""
 

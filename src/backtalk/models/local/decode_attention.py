@@ -69,7 +69,7 @@ def decode_attention(
         else:
             scores = scores + mask
     output = scores.softmax(dim=-1) @ value
-    return output.reshape(rows, heads, 1, width).transpose(1, 2), None
+    return output.reshape(rows, heads, 1, value.shape[-1]).transpose(1, 2), None
 
 
 AttentionInterface.register(NAME, decode_attention)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -16,9 +17,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from backtalk.models.endpoint.offline import is_offline
 from backtalk.models.errors import UnknownModel
 from backtalk.models.local.decode_attention import NAME as DECODE_ATTENTION
+from backtalk.models.local.decoding import Decoding, choose_decoding
 from backtalk.models.local.forward import (
     DecodeState,
-    ForwardState,
     log_probabilities,
     next_token_log_probabilities,
 )
@@ -49,12 +50,24 @@ class Engine:
         self.eos_token_ids = _eos_token_ids(model, tokenizer)
         """Tokens that end a completion."""
         self._vocabulary_size = int(config.vocab_size)
-        self._busy = threading.Lock()
+        self._busy = threading.RLock()
 
     @property
     def parameters(self) -> int:
         """Number of parameters."""
         return int(self.model.num_parameters())
+
+    @cached_property
+    def decoding(self) -> Decoding:
+        """Way of decoding, which a trial chooses on first use.
+
+        Raises
+        ------
+        UnsupportedModel
+            If no way gives the log-probabilities of the model's own forward pass.
+        """
+        with self._busy, suitable_threads(self.model):
+            return choose_decoding(self.model)
 
     def start_decoding(self, mask: torch.Tensor) -> DecodeState:
         """Return the decoding state of a batch of prompts.
@@ -63,8 +76,13 @@ class Engine:
         ----------
         mask : torch.Tensor
             Shape ``(n, length)``: 1 for a token, 0 for padding.
+
+        Raises
+        ------
+        UnsupportedModel
+            If the model cannot answer.
         """
-        return ForwardState(self.model, mask)
+        return self.decoding.start(mask)
 
     def sample(
         self,
@@ -148,7 +166,8 @@ class Engine:
             :func:`~backtalk.models.local.token_gradients.token_gradients`.
         """
         with self._busy, suitable_threads(self.model):
-            return np.asarray(token_gradients(self.model, rows, candidates).numpy())
+            padded = self.decoding.padded
+            return np.asarray(token_gradients(self.model, rows, candidates, padded=padded).numpy())
 
 
 def load_engine(
@@ -225,6 +244,10 @@ def _load(
             "Give a folder with a model and tokenizer of transformers, its weights in safetensors, "
             "or its name on the Hugging Face hub",
         ) from None
+    if getattr(weights.config, "rescale_every", 0) and weights.dtype != torch.float16:
+        # RWKV divides its weights in place for evaluation, and would be saved with them so. That
+        # protects float16 from overflow, and changes nothing else.
+        weights.config.rescale_every = 0
     weights = weights.to(device).eval()
     commit = getattr(weights.config, "_commit_hash", None) or revision
     source = f"{model}@{commit}" if folder is None else folder_id(folder)

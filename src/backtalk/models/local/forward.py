@@ -1,7 +1,8 @@
-"""Forward passes of a causal language model over a left-padded batch, with its key-value cache."""
+"""Forward passes of a causal language model over a batch of prompts and their next tokens."""
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, Self
@@ -39,9 +40,12 @@ class DecodeState(Protocol):
 StartDecoding = Callable[[torch.Tensor], DecodeState]
 """Makes a decoding state from the mask of the prompts: 1 for a token, 0 for padding."""
 
+CACHE_NAMES = ("past_key_values", "cache_params", "state")
+"""Names by which models of transformers take and return what they computed of earlier tokens."""
+
 
 class ForwardState:
-    """Decoding state of one model.
+    """Decoding state of one model, with padding on the left and a cache.
 
     Parameters
     ----------
@@ -49,14 +53,25 @@ class ForwardState:
         Causal model of transformers.
     mask : torch.Tensor
         Mask of the prompts, shape ``(n, length)``: 1 for a token, 0 for padding.
+    own_cache : bool, default False
+        If true, the model makes its cache, which need not be one of attention.
+    padded : bool, default True
+        If false, all rows have the same length and the model gets tokens only, without mask and
+        positions.
     """
 
-    def __init__(self, model: Any, mask: torch.Tensor) -> None:
+    def __init__(
+        self, model: Any, mask: torch.Tensor, *, own_cache: bool = False, padded: bool = True
+    ) -> None:
         self._model = model
         self._mask = mask
-        self.cache = AttentionCache(model.config)
+        self._padded = padded
+        accepted = inspect.signature(model.forward).parameters
+        self._accepts = accepted
+        self._cache_name = next((name for name in CACHE_NAMES if name in accepted), CACHE_NAMES[0])
+        self._own_cache = own_cache
+        self.cache: Any = None if own_cache else AttentionCache(model.config)
         self._length = 0
-        self._accepts = inspect.signature(model.forward).parameters
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the float32 logits after more tokens, shape ``(n, vocabulary)``."""
@@ -71,23 +86,23 @@ class ForwardState:
         options: dict[str, Any] = (
             {"logits_to_keep": last} if "logits_to_keep" in self._accepts else {}
         )
-        if "position_ids" in self._accepts:
-            positions = (self._mask.cumsum(dim=-1) - 1).clamp(min=0)
-            options["position_ids"] = positions[:, -tokens.shape[1] :]
-        output = self._model(
-            input_ids=tokens,
-            attention_mask=self._mask,
-            past_key_values=self.cache,
-            use_cache=True,
-            **options,
-        )
+        if self._padded:
+            options["attention_mask"] = self._mask
+            if "position_ids" in self._accepts:
+                positions = (self._mask.cumsum(dim=-1) - 1).clamp(min=0)
+                options["position_ids"] = positions[:, -tokens.shape[1] :]
+        if self.cache is not None:
+            options[self._cache_name] = self.cache
+        output = self._model(input_ids=tokens, use_cache=True, **options)
+        if self._own_cache:
+            self.cache = getattr(output, self._cache_name)
         logits: torch.Tensor = output.logits[:, -last:]
         return logits.float()
 
     @property
     def can_merge(self) -> bool:
         """True if another batch can be merged in."""
-        return self.cache.is_preallocated
+        return isinstance(self.cache, AttentionCache) and self.cache.is_preallocated
 
     def merge(self, other: ForwardState) -> None:
         """Append the sequences of another batch; both stay aligned at their ends."""
@@ -109,9 +124,50 @@ class ForwardState:
     def gather(self, rows: Sequence[int], values: torch.Tensor) -> torch.Tensor:
         """Keep these rows only; an index may repeat. Return the same rows of ``values``."""
         index: Any = torch.tensor(rows, device=self._mask.device)
-        self.cache.reorder_cache(index)
+        if isinstance(self.cache, AttentionCache):
+            self.cache.reorder_cache(index)
+        else:
+            self.cache = select_rows(self.cache, index)
         self._mask = self._mask[index]
         return values[index]
+
+    def copy(self) -> Self:
+        """Return a state of its own for the same sequences."""
+        other = copy.copy(self)
+        other.cache = copy.deepcopy(self.cache)
+        return other
+
+
+def select_rows(cache: Any, index: torch.Tensor) -> Any:
+    """Return a cache that a model made, with these rows only; it may be changed in place.
+
+    Parameters
+    ----------
+    cache : Any
+        Cache of transformers, or a list of tensors, with the sequences in their first dimension.
+    index : torch.Tensor
+        Rows; an index may repeat.
+    """
+    if isinstance(cache, list | tuple):
+        return _select(cache, index)
+    if hasattr(cache, "reorder_cache"):
+        cache.reorder_cache(index)
+    # MiniMax and xLSTM hold tensors in attributes of which the method does not know.
+    for name, part in vars(cache).items():
+        if name != "layers":
+            setattr(cache, name, _select(part, index))
+    return cache
+
+
+def _select(cache: Any, index: torch.Tensor) -> Any:
+    if isinstance(cache, torch.Tensor):
+        # xLSTM counts the tokens in a tensor of one element, which belongs to no row.
+        return cache.index_select(0, index) if cache.ndim > 1 else cache
+    if isinstance(cache, list | tuple):
+        return type(cache)(_select(part, index) for part in cache)
+    if isinstance(cache, dict):
+        return {name: _select(part, index) for name, part in cache.items()}
+    return cache
 
 
 def pad_left(

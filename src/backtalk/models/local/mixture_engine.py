@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 
 from backtalk.errors import BacktalkError
+from backtalk.models.local.decoding import Decoding
 from backtalk.models.local.engine import Engine
 from backtalk.models.local.forward import DecodeState
 
@@ -42,10 +44,16 @@ class MixtureEngine(Engine):
         self._engines = tuple(engines)
         self._weights = tuple(weights)
 
-    def start_decoding(self, mask: torch.Tensor) -> DecodeState:
-        """Return the decoding state of a batch of prompts, by all models."""
-        states = [engine.start_decoding(mask) for engine in self._engines]
-        return _MixtureState(states, self._weights)
+    @cached_property
+    def decoding(self) -> Decoding:
+        """Ways of decoding of all models."""
+        ways = [engine.decoding for engine in self._engines]
+        return Decoding(
+            ", ".join(dict.fromkeys(way.name for way in ways)),
+            lambda mask: _MixtureState([way.start(mask) for way in ways], self._weights),
+            padded=all(way.padded for way in ways),
+            difference=max(way.difference for way in ways),
+        )
 
 
 def _same_tokens(a: Engine, b: Engine) -> bool:

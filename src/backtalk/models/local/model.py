@@ -114,8 +114,8 @@ class LocalModel:
         ------
         ContextTooLong, BadRequest
             For a request that cannot be answered, after all others have been.
-        MissingExtra, UnknownModel, TemplateError
-            If the model cannot be loaded or has no template.
+        MissingExtra, UnknownModel, TemplateError, UnsupportedModel
+            If the model cannot be loaded, has no template, or cannot answer.
         """
         return await _in_thread(lambda cancelled: self._generate(requests, cancelled))
 
@@ -135,14 +135,23 @@ class LocalModel:
         return await _in_thread(lambda _: self._score(texts))
 
     async def check(self) -> None:
-        """Load the model.
+        """Load the model, and try how it decodes.
 
         Raises
         ------
-        MissingExtra, UnknownModel, TemplateError
-            If it cannot be loaded or has no template.
+        MissingExtra, UnknownModel, TemplateError, UnsupportedModel
+            If it cannot be loaded, has no template, or cannot answer.
         """
-        await asyncio.to_thread(lambda: self.chat)
+        await asyncio.to_thread(lambda: (self.chat, self.decoding))
+
+    @property
+    def decoding(self) -> str:
+        """Way in which the model decodes, such as ``"with a cache"`` or ``"without a cache"``.
+
+        The fastest way whose log-probabilities equal those of the model's own forward pass, by a
+        trial on first use.
+        """
+        return self._engine.decoding.name
 
     def bound(self, request: Request) -> Usage:
         """Return the maximum usage of a request; the number of prompt tokens is exact."""

@@ -55,9 +55,11 @@ def answer_loss(
     options: dict[str, Any] = {}
     if "logits_to_keep" in accepted:
         options["logits_to_keep"] = longest + 1
-    if "position_ids" in accepted:
-        options["position_ids"] = (mask.cumsum(dim=-1) - 1).clamp(min=0)
-    output = model(inputs_embeds=embeddings, attention_mask=mask, use_cache=False, **options)
+    if not bool(mask.all()):
+        options["attention_mask"] = mask
+        if "position_ids" in accepted:
+            options["position_ids"] = (mask.cumsum(dim=-1) - 1).clamp(min=0)
+    output = model(inputs_embeds=embeddings, use_cache=False, **options)
     logits = output.logits[:, -longest - 1 : -1].float()
     targets, counts = pad_left(answers, logits.device)
     values = logits.gather(2, targets[:, :, None])[:, :, 0] - logits.logsumexp(dim=-1)
@@ -90,7 +92,7 @@ def embedding_gradient(model: Any, rows: Sequence[AnswerTokens]) -> torch.Tensor
 
 
 def token_gradients(
-    model: Any, rows: Sequence[AnswerTokens], candidates: Sequence[int]
+    model: Any, rows: Sequence[AnswerTokens], candidates: Sequence[int], *, padded: bool = True
 ) -> torch.Tensor:
     """Return the derivative of the loss with respect to the one-hot indicators of candidates.
 
@@ -107,13 +109,17 @@ def token_gradients(
         Conversations; the same token of the prompt is at the position of each.
     candidates : sequence of int
         Tokens.
+    padded : bool, default True
+        If false, the model does not support padding, and each conversation is computed alone.
 
     Returns
     -------
     torch.Tensor
         Shape ``(candidates,)``, in nats.
     """
-    gradient = embedding_gradient(model, rows)
+    groups = [rows] if padded else [[row] for row in rows]
+    weighted = [embedding_gradient(model, group) * len(group) for group in groups]
+    gradient = torch.stack(weighted).sum(dim=0) / len(rows)
     embed = model.get_input_embeddings()
     with torch.no_grad():
         vectors: torch.Tensor = embed(torch.tensor(list(candidates), device=model.device))
