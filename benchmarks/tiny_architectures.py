@@ -85,12 +85,17 @@ _SPECIAL: dict[str, dict[str, Any]] = {
     "gemma4_unified_text": _ATTENTION_FIRST,
     "gemma4": {"text_config": _ATTENTION_FIRST},
     "gemma4_unified": {"text_config": _ATTENTION_FIRST},
+    "falcon_h1": {"lm_head_multiplier": 0.3, "embedding_multiplier": 2.0},
+    "granite": {"logits_scaling": 3.0},
+    "granitemoe": {"logits_scaling": 3.0},
+    "granitemoeshared": {"logits_scaling": 3.0},
+    "hyperclovax": {"logits_scaling": 0.4},
     # Ties between scores of 0 make the selection of fewer tokens depend on the length.
     "hy_v4": {"index_topk": 64},
     "doge": {"keep_window_size": 64},
     "xlm": {"causal": True},
     "gpt_neo": {"attention_types": [[["global", "local"], 2]]},
-    "granitemoehybrid": {"layer_types": ["mamba", "attention"] * 2},
+    "granitemoehybrid": {"layer_types": ["mamba", "attention"] * 2, "logits_scaling": 3.0},
     "hunyuan_v1_dense": {"head_dim": 8},
     "hunyuan_v1_moe": {"head_dim": 8},
     "kimi_linear": {

@@ -3,17 +3,33 @@
 import numpy as np
 import pytest
 import torch
+from benchmarks.tiny_architectures import tiny_config, tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import LlamaForCausalLM
 
 from backtalk.learn.finetune import PromptTree, ResponseTokens
-from backtalk.learn.finetune.logprobs import LogProbModel, _TargetLogProbs
+from backtalk.learn.finetune.heads import linear_log_probs
+from backtalk.learn.finetune.logprobs import LogProbModel
 from backtalk.learn.finetune.packing import TreeSpan, pack, pad
 from backtalk.learn.finetune.tree_attention import segment_index
-from tests.learn.finetune.small import model, trees
+from backtalk.models import UnsupportedModel
+from tests.learn.finetune.small import VOCABULARY, model, trees
 
 SHARING = ["llama", "qwen2", "gpt2"]
 FLAT = ["mistral", "mamba"]
+HEADS = {
+    "bert": "a linear layer",
+    "cohere": "a linear layer times 0.5",
+    "falcon_h1": "a linear layer times 0.3",
+    "gemma2": "a linear layer with softcap 30",
+    "gptj": "a linear layer",  # with a bias
+    "granite": "a linear layer times 0.333333",
+    "hyperclovax": "a linear layer times 0.4",
+    "llama4_text": "a linear layer",
+    "modernbert-decoder": "a linear layer",
+    "recurrent_gemma": "a linear layer with softcap 30",
+}
 
 
 def separate_rows(network, forest):
@@ -30,10 +46,14 @@ def separate_rows(network, forest):
 
 @pytest.mark.parametrize("architecture", SHARING + FLAT)
 def test_values_and_gradients_are_those_of_plain_rows(architecture):
-    forest = [*trees(3, responses=3), *trees(2, seed=1, responses=1, paired=False)]
     network = model(architecture)
     logprob_model = LogProbModel(network)
     assert logprob_model.shares_prompts == (architecture in SHARING)
+    check_values_and_gradients(network, logprob_model)
+
+
+def check_values_and_gradients(network, logprob_model):
+    forest = [*trees(3, responses=3), *trees(2, seed=1, responses=1, paired=False)]
     result, expected = logprob_model.score(forest).values, separate_rows(network, forest)
     torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-5)
     grad_output = torch.randn(len(result), generator=torch.Generator().manual_seed(0))
@@ -45,6 +65,75 @@ def test_values_and_gradients_are_those_of_plain_rows(architecture):
 
     for mine, plain in zip(gradients(result), gradients(expected), strict=True):
         torch.testing.assert_close(mine, plain, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", HEADS)
+def test_the_head_is_the_one_of_the_model(architecture):
+    network = tiny_model(tiny_config(architecture))
+    logprob_model = LogProbModel(network)
+    assert logprob_model.output_layer.description == HEADS[architecture]
+    assert logprob_model.output_layer.kind == "linear"
+    check_values_and_gradients(network, logprob_model)
+
+
+class Suppressing(LlamaForCausalLM):
+    """Never writes one token, as Chameleon does with tokens of images."""
+
+    def forward(self, input_ids, **others):
+        output = super().forward(input_ids, **others)
+        output.logits = output.logits.index_fill(-1, torch.tensor([VOCABULARY - 1]), -1e4)
+        return output
+
+
+class Squared(LlamaForCausalLM):
+    """Is the linear head of Llama for small logits, and not for large ones."""
+
+    def forward(self, input_ids, **others):
+        output = super().forward(input_ids, **others)
+        output.logits = output.logits + 0.1 * output.logits * output.logits.abs()
+        return output
+
+
+class HeadOfTwoLayers(LlamaForCausalLM):
+    """Has no linear layer at its end."""
+
+    def get_output_embeddings(self):
+        return torch.nn.Sequential(self.lm_head, torch.nn.Tanh())
+
+    def forward(self, input_ids, **others):
+        output = super().forward(input_ids, **others)
+        output.logits = output.logits.tanh()
+        return output
+
+
+@pytest.mark.parametrize("recomputed", [False, True])
+@pytest.mark.parametrize("kind", [Suppressing, Squared, HeadOfTwoLayers])
+def test_a_head_of_another_kind_is_computed_by_the_model(monkeypatch, kind, recomputed):
+    if recomputed:
+        monkeypatch.setattr("backtalk.learn.finetune.heads._CHUNK_LOGITS", 5 * VOCABULARY)
+        monkeypatch.setattr("backtalk.learn.finetune.heads._MAX_SAVED_LOGITS", 0)
+    network = model()
+    network.__class__ = kind
+    logprob_model = LogProbModel(network)
+    assert logprob_model.output_layer.description == "the model's own head"
+    expected = "logits" if kind is HeadOfTwoLayers else "own"
+    assert logprob_model.output_layer.kind == expected
+    check_values_and_gradients(network, logprob_model)
+    forest = trees(2, responses=2)
+    best = logprob_model.score(forest, top_k=2)
+    logits = [
+        network(input_ids=torch.tensor([[*tree.prompt, *branch.tokens]])).logits[0]
+        for tree in forest
+        for branch in tree.responses
+    ]
+    first = logits[0].float().log_softmax(-1)[len(forest[0].prompt) - 1]
+    first = first[torch.arange(VOCABULARY) != forest[0].responses[0].tokens[0]]
+    torch.testing.assert_close(best.top_k[0], first.topk(2).values, atol=1e-5, rtol=1e-5)
+
+
+def test_models_that_are_not_causal_are_refused():
+    with pytest.raises(UnsupportedModel, match="cannot be trained"):
+        LogProbModel(tiny_model(tiny_config("xlnet")))
 
 
 @pytest.mark.parametrize("architecture", SHARING)
@@ -110,14 +199,16 @@ def test_the_block_mask_and_the_masks_of_spans_agree(shapes):
 @pytest.mark.parametrize("top_k", [0, 2])
 def test_gradients_of_the_head_equal_autograd(monkeypatch, chunked, scale, softcap, top_k):
     if chunked:
-        monkeypatch.setattr("backtalk.learn.finetune.logprobs._CHUNK_LOGITS", 32)
-        monkeypatch.setattr("backtalk.learn.finetune.logprobs._MAX_SAVED_LOGITS", 0)
+        monkeypatch.setattr("backtalk.learn.finetune.heads._CHUNK_LOGITS", 32)
+        monkeypatch.setattr("backtalk.learn.finetune.heads._MAX_SAVED_LOGITS", 0)
     rng = torch.Generator().manual_seed(0)
     hidden = torch.randn((7, 5), generator=rng, requires_grad=True)
     weight = torch.randn((11, 5), generator=rng, requires_grad=True)
     bias = torch.randn(11, generator=rng, requires_grad=True)
     targets = torch.randint(0, 11, (7,), generator=rng)
-    result = _TargetLogProbs.apply(hidden, weight, bias, targets, (scale, softcap, top_k))
+    result = linear_log_probs(
+        hidden, weight, bias, targets, scale=scale, softcap=softcap, top_k=top_k
+    )
     logits = (hidden @ weight.t() + bias) * scale
     if softcap is not None:
         logits = softcap * torch.tanh(logits / softcap)

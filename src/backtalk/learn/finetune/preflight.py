@@ -339,7 +339,8 @@ def _check_sampler(
     return Check(
         "trainer and sampler agree on log-probabilities",
         difference <= _SAMPLE_TOKENS * _tolerance(config),
-        f"differ by at most {difference:.2g} nats per response",
+        f"differ by at most {difference:.2g} nats per response; sampled "
+        f"{model.engine.decoding.name}, scored by {model.logprob_model.output_layer.description}",
     )
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import Any
 
 import torch
@@ -123,14 +124,7 @@ class _Trial:
     @torch.inference_mode()
     def __init__(self, model: Any) -> None:
         self._device = model.device
-        size = int(model.config.get_text_config().vocab_size)
-        special = {0, *_token_ids(model.config), *_token_ids(model.generation_config)}
-        ordinary = [i for i in range(size) if i not in special]
-        indices = iter(range(1, 1000))
-        self._rows = [
-            [ordinary[next(indices) * _STRIDE % len(ordinary)] for _ in range(length + _STEPS)]
-            for length in _PROMPT_LENGTHS
-        ]
+        self._rows = trial_rows(model, [length + _STEPS for length in _PROMPT_LENGTHS])
         self._exact = model.dtype in {torch.float32, torch.float64}
         self._expected = [self._plain(model, row) for row in self._rows]
         # How far rounding alone goes: a text of another length is computed by other kernels.
@@ -201,6 +195,27 @@ class _Trial:
         tokens, mask = pad_left(prompts, self._device)
         state = start(mask)
         return state, state.step(tokens)
+
+
+def trial_rows(model: Any, lengths: Sequence[int]) -> list[list[int]]:
+    """Return rows of ordinary tokens, none of them special, for trials of a model.
+
+    Parameters
+    ----------
+    model : Any
+        Causal model of transformers.
+    lengths : sequence of int
+        Number of tokens of each row.
+    """
+    size = int(model.config.get_text_config().vocab_size)
+    generation = getattr(model, "generation_config", None)
+    special = {0, *_token_ids(model.config), *_token_ids(generation)}
+    ordinary = [i for i in range(size) if i not in special] or [0]
+    indices = count(1)
+    return [
+        [ordinary[next(indices) * _STRIDE % len(ordinary)] for _ in range(length)]
+        for length in lengths
+    ]
 
 
 def _token_ids(config: Any) -> set[int]:
