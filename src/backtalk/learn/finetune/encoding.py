@@ -156,7 +156,7 @@ class Encoder:
     def _character_spans(self, text: str, tokens: Sequence[int]) -> list[tuple[int, int]]:
         """Return the characters of the text, ``(start, end)``, that each token overlaps."""
         prefixes = [self.chat.decode(tokens[: i + 1]) for i in range(len(tokens))]
-        shift = prefixes[-1].find(text.strip()) - (len(text) - len(text.lstrip()))
+        shift = prefixes[-1].rfind(text.strip()) - (len(text) - len(text.lstrip()))
         complete = [len(prefix.rstrip("\ufffd")) for prefix in prefixes]
         starts = [0, *accumulate(complete[:-1], max)]
         # A token may be a part of a character only, which the next ones complete.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from typing import Any
 
 import jinja2
@@ -15,6 +17,7 @@ from pydantic import JsonValue
 from backtalk.feedback.chat_answer import is_reasoning_part
 from backtalk.feedback.interaction import Message
 from backtalk.models.errors import BadRequest, TemplateError
+from backtalk.models.local.answer_tokens import AnswerTokenizer, Frame
 
 PLAIN = "plain"
 """Name of the template for models that only continue a text: the messages' texts, separated by
@@ -30,6 +33,11 @@ _PLAIN_TEMPLATE = (
 
 _SANITIZE = "sanitize_control_tokens"
 """Parameter of transformers since 5.20 that encodes control tokens in messages as text."""
+
+_MARK = "Answer0To1Mark2"
+"""Answer whose place shows what a template writes around answers."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _RECENT_PROMPTS = 1024
 """Number of prompts whose tokens are stored, as several samples of a prompt are often drawn."""
@@ -81,6 +89,7 @@ class ChatTemplate:
             )
         _check_sanitizing(tokenizer, name)
         self._tokenizer = tokenizer
+        self._answers = AnswerTokenizer(tokenizer)
         self._name = name
         self._lock = threading.Lock()
         self._recent: dict[str, tuple[int, ...]] = {}
@@ -103,7 +112,10 @@ class ChatTemplate:
 
         If the last message is the assistant's, the answer continues it.
         """
-        key = json.dumps([[_as_dict(message) for message in messages], tools])
+        rows = [_as_dict(message) for message in messages]
+        for message in messages:
+            check_encodable(message.text, f"The message {message.text[:40]!r}")
+        key = json.dumps([rows, tools])
         with self._lock:
             tokens = self._recent.get(key)
         if tokens is None:
@@ -119,8 +131,14 @@ class ChatTemplate:
     ) -> tuple[list[int], list[int]]:
         """Return the tokens of a prompt and of its completion, with the end-of-sequence token.
 
-        The completion's tokens are those that the template renders, with any white space that the
-        template adds or strips. A completion of a message that the assistant began continues it.
+        The prompt's tokens are those that a sampler reads, and the completion's tokens continue
+        them, whatever the tokenizer would merge across the border; they decode to the completion,
+        with what the template writes before it (white space, an empty block of thinking) and before
+        its end. White space that a template strips is part of it. A completion of a message that
+        the assistant began continues it.
+
+        Special tokens in the completion are encoded as text. Other added tokens, such as
+        ``<think>``, are encoded as tokens, as models write them.
 
         Parameters
         ----------
@@ -135,45 +153,127 @@ class ChatTemplate:
         ------
         TemplateError
             If the template renders the prompt differently once it is answered, changes the answer,
-            or does not end it.
+            or does not end it, or the tokenizer has no tokens that decode to the answer.
+        BadRequest
+            If the template refuses the messages, or a text is not valid Unicode.
         """
         prompt = self.prompt_tokens(messages)
-        if is_begun(messages):
-            whole = Message.assistant(messages[-1].text + completion)
-            conversation = self._render([*messages[:-1], whole])
-        else:
-            answer = Message(role="assistant", content=completion, reasoning=reasoning)
-            conversation = self._render([*messages, answer], writes_reasoning=True)
-        if conversation[: len(prompt)] != prompt:
+        check_encodable(completion, f"The answer {completion[:40]!r}")
+        frame = self._frame(messages, reasoning)
+        answer = self._answered(messages, completion, reasoning)
+        conversation = self._render_text(answer, writes_reasoning=True)
+        opened = self._render_text(messages, opens_answer=True)
+        if not conversation.startswith(opened):
+            raise self._writes_prompt_differently()
+        body = conversation[len(opened) :]
+        pieces = None
+        if body.endswith(frame.rest):
+            pieces = frame.pieces(completion, body.removesuffix(frame.rest))
+        if pieces is None:
             raise TemplateError(
-                f"The chat template of {self._name!r} writes a prompt differently once it is "
-                "answered, so that the answer cannot be scored",
-                "Use another chat_template, or template_options: enable_thinking=False helps for "
-                "some models",
+                f"The chat template of {self._name!r} writes the answer {completion[:40]!r} as "
+                f"{body[: len(completion) + 40]!r}",
+                "Use a chat_template that leaves answers unchanged",
             )
-        tokens = conversation[len(prompt) :]
-        ends = [index for index, token in enumerate(tokens) if token in self.eos_token_ids]
+        text = "".join(piece.text for piece in pieces)
+        is_as_rendered = text + frame.rest.removeprefix(frame.after) == body
+        with self._lock:
+            own_tokens = self._answers.writes_own_tokens(completion)
+        whole = self._render(answer, writes_reasoning=True) if is_as_rendered else []
+        with self._lock:
+            if whole[: len(prompt)] == prompt and not own_tokens:
+                tokens = self._until_end(whole[len(prompt) :])
+                if self._answers.is_exact(prompt, tokens, text):
+                    return prompt, [*tokens, frame.end]
+            continued = self._answers.encode(prompt, pieces)
+            if continued is None:
+                raise TemplateError(
+                    f"The tokenizer of {self._name!r} cannot write the answer "
+                    f"{completion[:40]!r}: {self._answers.explain(completion)}",
+                    "Leave it out, or replace those characters; unicodedata.normalize composes "
+                    "letters and accents",
+                )
+        return prompt, [*continued, frame.end]
+
+    def _answered(
+        self, messages: Sequence[Message], completion: str, reasoning: str | None
+    ) -> list[Message]:
+        """Return the conversation with an answer."""
+        if is_begun(messages):
+            return [*messages[:-1], Message.assistant(messages[-1].text + completion)]
+        return [*messages, Message(role="assistant", content=completion, reasoning=reasoning)]
+
+    def _frame(self, messages: Sequence[Message], reasoning: str | None) -> Frame:
+        """Return what the template writes around an answer to a prompt.
+
+        Raises
+        ------
+        TemplateError
+            If it writes the prompt differently once it is answered, or does not end the answer.
+        """
+        opened = self._render_text(messages, opens_answer=True)
+        marked = self._render_text(
+            self._answered(messages, _MARK, reasoning), writes_reasoning=True
+        )
+        if not marked.startswith(opened):
+            raise self._writes_prompt_differently()
+        before, mark, rest = marked[len(opened) :].rpartition(_MARK)
+        if not mark:
+            raise TemplateError(
+                f"The chat template of {self._name!r} writes the answer {_MARK!r} as {rest[:40]!r}",
+                "Use a chat_template that leaves answers unchanged",
+            )
+        if reasoning and reasoning.strip() not in before:
+            raise TemplateError(
+                f"The chat template of {self._name!r} does not write the reasoning of an answer",
+                "For training on reasoning use a chat_template that writes reasoning_content",
+            )
+        ends = [
+            (rest.index(text), -len(text), token)
+            for token in self.eos_token_ids
+            if (text := self._token_text(token)) and text in rest
+        ]
         if not ends:
             raise TemplateError(
                 f"The chat template of {self._name!r} does not end an answer with a token that "
                 "ends generation",
                 "Use another chat_template, or set eos_token of its tokenizer",
             )
-        tokens = tokens[: ends[0] + 1]
-        written = self.decode(tokens).strip()
-        if reasoning and reasoning.strip() in written:
-            written = written[written.index(reasoning.strip()) + len(reasoning.strip()) :]
-            is_whole = written.endswith(completion.strip())
-        else:
-            is_whole = not reasoning and written == completion.strip()
-        if not is_whole:
-            raise TemplateError(
-                f"The chat template of {self._name!r} writes the answer {completion[:40]!r} as "
-                f"{self.decode(tokens)[:40]!r}",
-                "Use a chat_template that leaves answers unchanged, and for training on reasoning "
-                "one that writes reasoning_content",
-            )
-        return prompt, tokens
+        position, _, token = min(ends)
+        return Frame(before, rest[:position], token, rest)
+
+    def _until_end(self, tokens: Sequence[int]) -> list[int]:
+        """Return the tokens before the first that ends an answer."""
+        return list(takewhile(lambda token: token not in self.eos_token_ids, tokens))
+
+    def _token_text(self, token: int) -> str:
+        with self._lock:
+            text: str = self._tokenizer.decode([token], skip_special_tokens=False)
+        return text
+
+    def _writes_prompt_differently(self) -> TemplateError:
+        return TemplateError(
+            f"The chat template of {self._name!r} writes a prompt differently once it is "
+            "answered, so that the answer cannot be scored",
+            "Use another chat_template, or template_options: enable_thinking=False helps for "
+            "some models",
+        )
+
+    def answer_text(self, prompt: Sequence[int], tokens: Sequence[int]) -> str:
+        """Return the text of an answer's tokens as it follows the prompt, without special tokens.
+
+        Some tokenizers leave out the space of the first token where they decode an answer alone;
+        here it is part of the text.
+
+        Parameters
+        ----------
+        prompt : sequence of int
+            Tokens of the prompt.
+        tokens : sequence of int
+            Tokens of the answer.
+        """
+        with self._lock:
+            return self._answers.text(prompt, tokens)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens, without special tokens."""
@@ -191,42 +291,108 @@ class ChatTemplate:
         opens_answer: bool = False,
         writes_reasoning: bool = False,
     ) -> list[int]:
+        """Return the tokens of messages; control tokens in them are encoded as text."""
+        tokens: list[int] = self._apply(
+            messages,
+            tools=tools,
+            opens_answer=opens_answer,
+            writes_reasoning=writes_reasoning,
+            sanitize_control_tokens=True,
+            return_dict=False,
+        )
+        return tokens
+
+    def _render_text(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: JsonValue = None,
+        opens_answer: bool = False,
+        writes_reasoning: bool = False,
+    ) -> str:
+        """Return messages as the text that the template writes."""
+        text: str = self._apply(
+            messages,
+            tools=tools,
+            opens_answer=opens_answer,
+            writes_reasoning=writes_reasoning,
+            tokenize=False,
+        )
+        return text
+
+    def _apply(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: JsonValue,
+        opens_answer: bool,
+        writes_reasoning: bool,
+        **how: Any,
+    ) -> Any:
         continues = opens_answer and is_begun(messages)
+        rows = [
+            *map(_as_dict, messages[:-1]),
+            _as_dict(messages[-1], reasoning=writes_reasoning),
+        ]
         with self._lock:
             try:
-                tokens: list[int] = self._tokenizer.apply_chat_template(
-                    [
-                        *map(_as_dict, messages[:-1]),
-                        _as_dict(messages[-1], reasoning=writes_reasoning),
-                    ],
+                return self._tokenizer.apply_chat_template(
+                    rows,
                     tools=tools,
                     chat_template=self._template,
                     add_generation_prompt=opens_answer and not continues,
                     continue_final_message=continues,
-                    sanitize_control_tokens=True,
-                    return_dict=False,
                     **self._options,
+                    **how,
                 )
             except jinja2.TemplateError as error:
                 raise BadRequest(
                     f"The chat template of {self._name!r} refuses the messages: {error}",
                     "Change the roles or their order, or give another chat_template",
                 ) from None
-            except ValueError as error:
-                if not continues:
-                    raise
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                if continues and isinstance(error, ValueError):
+                    raise BadRequest(
+                        f"The chat template of {self._name!r} cannot continue a message that the "
+                        f"assistant began: {reason}",
+                        "End the messages with the user's, or give another chat_template",
+                    ) from None
                 raise BadRequest(
-                    f"The chat template of {self._name!r} cannot continue a message that the "
-                    f"assistant began: {str(error).splitlines()[0]}",
-                    "End the messages with the user's, or give another chat_template",
+                    f"The chat template or tokenizer of {self._name!r} cannot write the messages: "
+                    f"{reason}",
+                    "Check the content of the messages, or give another chat_template",
                 ) from None
-        return tokens
 
 
 def is_begun(messages: Sequence[Message]) -> bool:
     """Return true if the last message is an answer that the assistant began and can continue."""
     last = messages[-1]
     return last.role == "assistant" and not last.tool_calls and bool(last.text.strip())
+
+
+def check_encodable(text: str, what: str) -> None:
+    """Check that a text is one that tokenizers read.
+
+    Parameters
+    ----------
+    text : str
+        Text of a message.
+    what : str
+        Name of the text in the error message.
+
+    Raises
+    ------
+    BadRequest
+        If it holds half of a pair of surrogates.
+    """
+    match = _SURROGATE.search(text)
+    if match is not None:
+        raise BadRequest(
+            f"{what} has a lone surrogate, U+{ord(match.group()):04X}, at character "
+            f"{match.start()}",
+            "Remove it: it is half of a character that was cut",
+        )
 
 
 def _check_sanitizing(tokenizer: Any, name: str) -> None:

@@ -281,7 +281,7 @@ class LocalModel:
         return any(stop in end for stop in stops)
 
     def _completion(self, sequence: SequenceState, seconds: float) -> Completion:
-        text = self.chat.decode(sequence.tokens)
+        text = self.chat.answer_text(sequence.prompt, sequence.tokens)
         cuts = [index for stop in sequence.sampling.stop if (index := text.find(stop)) >= 0]
         return Completion(
             text=text[: min(cuts)] if cuts else text,
