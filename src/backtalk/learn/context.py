@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,9 +13,10 @@ from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
 from backtalk.learn.lazy_modules import np
 from backtalk.learn.reward_feedback import RewardFeedback, reward_feedback
-from backtalk.learn.training_set import TrainingSet
+from backtalk.learn.training_set import CUT_SAMPLES, TrainingSet
 from backtalk.models import Model, Request, Sampling, load_model
 from backtalk.models.cut_answers import warn_of_cut_answers
+from backtalk.models.greedy_samples import warn_of_greedy_samples
 from backtalk.policy import Policy, read_policy
 from backtalk.policy.loading import load_memory, prompt_users
 from backtalk.policy.selected_prompt import load_selector, select_prompts
@@ -166,16 +168,14 @@ class MethodContext:
         seed : int, default 0
             Seed within the run; each seed gives other responses.
 
-        Raises
-        ------
-        BacktalkError
-            If no response is complete.
         """
         if not prompts:
             return []
         responders = policies or [policy or self.policy] * len(prompts)
         model = self.model(responders[0])
         messages = await self.messages(prompts, responders)
+        first = responders[0]
+        warn_of_greedy_samples(first.label, sampling or first.decoder.base_sampling, count)
         requests = [
             Request(
                 messages=message_list,
@@ -193,7 +193,8 @@ class MethodContext:
                 for index, completion in enumerate(completions, start):
                     if completion.finish_reason != "length":
                         results[index // count].append(completion.text)
-                warn_of_cut_answers(responders[0].label, completions)
+                cut = warn_of_cut_answers(first.label, completions)
+                self.feedback.left_out += Counter({CUT_SAMPLES: cut})
                 step(min(start + BATCH_SIZE, len(requests)))
         return results
 

@@ -28,6 +28,8 @@ Across = Literal["prompt", "interaction"]
 
 _MAX_READ = 2_000
 """Number of cases of a kind that are read to find the first prompts."""
+CUT_SAMPLES = "samples that reached the token limit"
+"""Reason why samples are left out: a model trained on one would learn to stop there."""
 NOT_PLAIN = "with tool calls or several messages"
 """Reason why weights are not trained on an answer: its text is not all of it."""
 
@@ -296,8 +298,12 @@ class TrainingSet:
     def explain_left_out(self) -> tuple[str, str]:
         """Return what was left out, and what to do about it; two empty texts if nothing was."""
         listed = ", ".join(f"{count:,} {reason}" for reason, count in self.left_out.most_common())
-        named = any(reason.startswith("on the aspect ") for reason in self.left_out)
-        return listed, "Name an aspect to learn from it: --aspect NAME, aspect= in Python" * named
+        mends = []
+        if any(reason.startswith("on the aspect ") for reason in self.left_out):
+            mends.append("Name an aspect to learn from it: --aspect NAME, aspect= in Python")
+        if self.left_out[CUT_SAMPLES]:
+            mends.append("Raise `max_tokens` under `sampling` in the policy's decoder")
+        return listed, ". ".join(mends)
 
     def _counted(self, progress: Callable[[int], None] | None) -> Iterator[Case]:
         for done, case in enumerate(self.cases(), 1):

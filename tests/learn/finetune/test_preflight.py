@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from backtalk import Policy
 from backtalk.artifacts import Artifacts
@@ -16,12 +18,14 @@ from backtalk.learn.finetune import (
     TrainingTask,
     get_objective,
 )
+from backtalk.learn.finetune import preflight as preflight_module
 from backtalk.learn.finetune.encoding import Encoder, ResponseText
 from backtalk.learn.finetune.logprobs import LogProbModel
+from backtalk.learn.finetune.packing import pack
 from backtalk.learn.finetune.preflight import PreflightFailed, preflight
 from backtalk.learn.finetune.reference_logprobs import ReferenceLogProbs
 from backtalk.learn.finetune.trainable_model import load_trainable_model
-from backtalk.learn.finetune.trainer import autocast_factory
+from backtalk.learn.finetune.trainer import Trainer, autocast_factory
 from backtalk.models import LocalSpec
 from tests.models import tiny
 
@@ -40,7 +44,7 @@ def student(folder, tmp_path):
 
 
 def pairs(student, count=5):
-    encoder = Encoder(student.initial.chat)
+    encoder = Encoder(student.chat)
     return [
         encoder.tree(
             (Message.user(f"Is shop {i} open?"),),
@@ -172,3 +176,78 @@ def test_a_first_loss_that_is_not_a_number_is_refused(student):
     parts = [TrainingTask("demonstration", get_objective("sft").bind(), pairs(student))]
     with pytest.raises(Exception, match="not numbers"):
         preflight(student, parts, SETTINGS)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("fault", ["positions", "mask"])
+def test_a_fault_of_shared_prompts_is_not_taken_for_rounding(student, monkeypatch, dtype, fault):
+    def packed(trees):
+        batch = pack(trees)
+        if fault == "positions":
+            return replace(batch, positions=batch.positions + batch.positions // 9)
+        joined = [replace(span, responses=(sum(span.responses),)) for span in batch.tree_spans]
+        return replace(batch, tree_spans=tuple(joined))  # responses see those before them
+
+    monkeypatch.setattr(preflight_module, "pack", packed)
+    settings = SETTINGS.model_copy(update={"dtype": dtype})
+    assert failed(checked(student, pairs(student), settings=settings)) == [
+        "shared prompts match separate rows"
+    ]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("architecture", ["gpt2", "llama"])
+def test_the_rounding_of_a_model_with_large_logits_passes(tmp_path, dtype, architecture):
+    folder = tiny.save(tmp_path / "model", architecture)
+    policy = Policy(model=LocalSpec(model=folder))
+    settings = SETTINGS.model_copy(update={"dtype": dtype})
+    student = load_trainable_model(policy, Artifacts(tmp_path), settings, seed=0)
+    with torch.no_grad():
+        student.engine.model.get_output_embeddings().weight.mul_(6)
+    result = checked(student, pairs(student), settings=settings)
+    assert failed(result) == []
+
+
+def test_dropout_is_off_where_there_is_a_reference(tmp_path):
+    folder = tiny.save(tmp_path / "model", "gpt2")
+    student = load_trainable_model(
+        Policy(model=LocalSpec(model=folder)), Artifacts(tmp_path), SETTINGS, seed=0
+    )
+    assert student.engine.model.config.resid_pdrop == 0.1
+    trees = pairs(student)
+    assert failed(checked(student, trees)) == []
+    reference = ReferenceLogProbs(None, "")
+    reference.compute(
+        student.logprob_model, trees, batch_tokens=4096,
+        context=autocast_factory(student.logprob_model, SETTINGS), report=lambda done: None,
+    )  # fmt: skip
+    losses = {}
+    for name in ("dpo", "sft"):
+        task = TrainingTask("task", get_objective(name).bind(), trees)
+        trainer = Trainer(
+            student.logprob_model, [task], TrainingConfig(max_steps=1), reference=reference
+        )
+        trainer.train()
+        losses[name] = trainer.history[0]["loss"]
+        weights = AutoModelForCausalLM.from_pretrained(folder).state_dict()
+        student.engine.model.load_state_dict(weights)
+    assert losses["dpo"] == pytest.approx(np.log(2), abs=1e-5)
+    with torch.no_grad():
+        plain = -student.logprob_model.score(trees).values.mean()
+    assert abs(losses["sft"] - float(plain)) > 1e-3  # dropout stays on
+    rates = {m.p for m in student.engine.model.modules() if isinstance(m, torch.nn.Dropout)}
+    assert rates == {0.1}
+
+
+def test_noise_that_is_left_in_training_is_found(student):
+    block = student.engine.model.model.layers[0].mlp
+
+    def noisy(module, _, output):
+        return output + 0.3 * torch.randn_like(output) if module.training else output
+
+    hook = block.register_forward_hook(noisy)
+    result = checked(student, pairs(student))
+    hook.remove()
+    assert failed(result) == ["first loss of dpo on preference"]
+    (check,) = [check for check in result.checks if not check.passed]
+    assert "differs from the reference by at most" in check.measured

@@ -1,6 +1,7 @@
 """Fine-tuning, from a store to a policy with trained weights."""
 
 import asyncio
+import contextlib
 import json
 
 import numpy as np
@@ -13,6 +14,7 @@ from backtalk.feedback import Annotator, Demonstration, Interaction, Preference,
 from backtalk.learn import TrainingSet, get_method, in_split
 from backtalk.learn.finetune import dry_run
 from backtalk.models import EndpointSpec, LocalSpec, Sampling
+from backtalk.models.local import engine as engine_module
 from backtalk.policy import load_policy
 from backtalk.reports import read_training
 from backtalk.reports.policy_report import training_blocks
@@ -102,6 +104,36 @@ def test_an_adapter_can_be_put_on_another(plain, store):
     assert twice.model.model == plain.model.model
     assert twice.lineage.parent == once.id
     assert load_policy(twice, store.artifacts).respond("Is shop 3 open today?").text is not None
+
+
+@pytest.mark.parametrize(
+    "adapters",
+    [
+        ("lora", "none"),
+        ("dora", "none"),
+        ("none", "lora"),
+        ("none", "dora", "none"),
+        ("lora", "none", "lora"),
+        ("lora", "dora", "none", "lora"),
+    ],
+    ids=" ".join,
+)
+def test_adapters_and_full_weights_follow_each_other(plain, store, adapters):
+    question, answer = "Is shop 3 open today?", "Yes, at nine."
+    policy, values = plain, [probability(plain, store, question, answer)]
+    last_adapters = 0
+    for adapter in adapters:
+        extra = {} if adapter == "none" else {"adapter": adapter, "lora_rank": 2}
+        policy = learn("sft", policy, store, max_steps=3, **extra)
+        values.append(probability(policy, store, question, answer))
+        assert len(policy.model.adapters) == (0 if adapter == "none" else last_adapters + 1)
+        last_adapters = len(policy.model.adapters)
+        notes = policy.lineage.notes
+        assert ("adapted weights" in notes) == (adapter != "none")
+        first = read_training(store, policy)[0]["loss"]
+        assert np.isfinite(first)
+    assert values == sorted(values)
+    assert values[-1] > values[0] + 0.5
 
 
 def test_demonstrations_become_more_probable(plain, store):
@@ -394,3 +426,32 @@ def test_what_cannot_be_trained_is_an_error(plain, store, tmp_path):
         learn("dpo", plain, store, betta=1)
     with Run() as run, pytest.raises(BacktalkError, match="trains no weights"):
         asyncio.run(dry_run("best-of-n", plain, TrainingSet(store), run))
+
+
+def test_samples_that_all_reach_the_limit_are_named(plain, store):
+    decoder = Sample(sampling=Sampling(max_tokens=1))
+    with pytest.raises(BacktalkError, match=r"\d+ samples that reached the token limit") as raised:
+        learn("raft", plain.derive(decoder=decoder, lineage=plain.lineage), store)
+    assert "Raise `max_tokens`" in str(raised.value)
+
+
+def test_equal_samples_of_a_greedy_policy_are_warned_of(plain, store, caplog):
+    decoder = Sample(sampling=Sampling(max_tokens=12, temperature=0))
+    greedy = plain.derive(decoder=decoder, lineage=plain.lineage)
+    with contextlib.suppress(BacktalkError):  # the tiny model may end no answer
+        learn("raft", greedy, store, samples=3, max_steps=1)
+    assert "answers greedily, so that its 3 samples of a prompt are equal" in caplog.text
+
+
+def test_one_copy_of_the_weights_is_loaded(plain, store, monkeypatch):
+    loaded = []
+    original = engine_module._load
+
+    def load(*args, **options):
+        loaded.append(args)
+        return original(*args, **options)
+
+    monkeypatch.setattr(engine_module, "_load", load)
+    learn("dpo", plain, store, max_steps=1)
+    learn("dpo", plain, store, max_steps=1, adapter="lora")
+    assert len(loaded) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -11,6 +12,7 @@ import torch
 
 from backtalk.errors import BacktalkError
 from backtalk.learn.finetune.config import TrainingConfig
+from backtalk.learn.finetune.dropout import without_dropout
 from backtalk.learn.finetune.objective import Batch, TrainingTask
 from backtalk.learn.finetune.packing import pack, pad
 from backtalk.learn.finetune.reference_logprobs import ReferenceLogProbs
@@ -175,6 +177,8 @@ def check_logprobs(
         for tree in sorted(trees, key=lambda tree: tree.size)[:_COMPARED_TREES]
     ]
 
+    tolerance = _tolerance(model, shortest, config)
+
     def checks() -> Iterator[Check]:
         for task, trees in samples:
             yield _check_first_loss(
@@ -184,9 +188,10 @@ def check_logprobs(
                 config,
                 reference=reference,
                 reference_is_initial=reference_is_initial,
+                tolerance=tolerance,
             )
-        yield _check_packing(model, shortest, config)
-        yield _check_sampler(model, shortest[:TREES_PER_TASK], config)
+        yield _check_packing(model, shortest, config, tolerance)
+        yield _check_sampler(model, shortest[:TREES_PER_TASK], config, tolerance)
 
     return tuple(_reported(checks(), report))
 
@@ -221,8 +226,31 @@ def first_trees(task: TrainingTask) -> Sequence[PromptTree]:
     return list(islice(weighted, TREES_PER_TASK)) or task.trees[:TREES_PER_TASK]
 
 
-def _tolerance(config: TrainingConfig) -> float:
-    return 1e-3 if config.dtype == "float32" else 0.1
+_FLOAT32_TOLERANCE = 1e-3
+"""Difference in nats a token, or relative difference of a loss, that float32 may round away."""
+_HALF_TOLERANCE = 0.1
+"""The same in half precision, at least."""
+_SPREADS = 4.0
+"""Multiple of the measured rounding that a difference of two computations may reach."""
+
+
+@torch.no_grad()
+def _tolerance(model: TrainableModel, trees: Sequence[PromptTree], config: TrainingConfig) -> float:
+    """Return the difference of a token's log-probability that is rounding, in nats.
+
+    In half precision it is measured: the same rows are computed alone, padded together, and padded
+    together in float32.
+    """
+    if config.dtype == "float32" or not trees:
+        return _FLOAT32_TOLERANCE
+    logprob_model = model.logprob_model
+    device = logprob_model.model.device
+    exact = logprob_model(pad(trees).to(device)).values
+    with autocast(logprob_model, config):
+        together = logprob_model(pad(trees).to(device)).values
+        alone = torch.cat([logprob_model(pad([tree]).to(device)).values for tree in trees])
+    rounding = max(float((together - other).abs().max()) for other in (alone, exact))
+    return max(_HALF_TOLERANCE, _SPREADS * rounding)
 
 
 @torch.no_grad()
@@ -234,12 +262,20 @@ def _check_first_loss(
     *,
     reference: ReferenceLogProbs | None,
     reference_is_initial: bool,
+    tolerance: float,
 ) -> Check:
-    """Check that the loss equals its known value where the policy is the reference."""
+    """Check that the loss equals its known value where the policy is the reference.
+
+    The policy is in training mode, as in the first step, so that noise such as dropout would show
+    as a difference from the reference.
+    """
     objective = task.objective.objective
     device = model.logprob_model.model.device
-    with autocast(model.logprob_model, config):
+    dropout = without_dropout(model.logprob_model) if objective.reference else nullcontext()
+    model.logprob_model.train(objective.reference)
+    with autocast(model.logprob_model, config), dropout:
         logprobs = model.logprob_model.score(trees, objective.top_k)
+    model.logprob_model.eval()
     reference_logprobs = (
         reference.lookup(trees, device) if objective.reference and reference else None
     )
@@ -257,27 +293,45 @@ def _check_first_loss(
     expected = task.objective.initial_loss if reference_is_initial else None
     if expected is None:
         return Check(name, bool(np.isfinite(loss)), f"{loss:.4f}")
-    passed = abs(loss - expected) <= _tolerance(config) * max(1.0, abs(expected))
-    return Check(name, passed, f"{loss:.4f}, expected {expected:.4f}")
+    measured = f"{loss:.4f}, expected {expected:.4f}"
+    passed = abs(loss - expected) <= tolerance * max(1.0, abs(expected))
+    if reference_logprobs is not None:
+        difference = float((logprobs.values - reference_logprobs).abs().max())
+        passed = passed and difference <= tolerance
+        measured += f"; differs from the reference by at most {difference:.2g} nats per token"
+    return Check(name, passed, measured)
 
 
 @torch.no_grad()
 def _check_packing(
-    model: TrainableModel, trees: Sequence[PromptTree], config: TrainingConfig
+    model: TrainableModel, trees: Sequence[PromptTree], config: TrainingConfig, tolerance: float
 ) -> Check:
-    """Check that packed trees and padded rows give the same log-probabilities."""
+    """Check that packed trees and padded rows give the same log-probabilities.
+
+    In float32, where a wrong mask or position is not hidden by rounding, and in the number format
+    of the training.
+    """
     logprob_model = model.logprob_model
     name = "shared prompts match separate rows"
     if not logprob_model.shares_prompts:
         return Check(name, True, "the model cannot share prompts; separate rows are used")
     device = logprob_model.model.device
-    with autocast(logprob_model, config):
+
+    def difference() -> float:
         packed = logprob_model(pack(trees).to(device)).values
         rows = logprob_model(pad(trees).to(device)).values
-    difference = float((packed - rows).abs().max())
-    return Check(
-        name, difference <= _tolerance(config), f"differ by at most {difference:.2g} nats per token"
-    )
+        return float((packed - rows).abs().max())
+
+    exact = difference()
+    passed, measured = exact <= _FLOAT32_TOLERANCE, f"differ by at most {exact:.2g} nats per token"
+    if config.dtype != "float32":
+        with autocast(logprob_model, config):
+            rounded = difference()
+        passed = passed and rounded <= tolerance
+        measured += (
+            f", in {config.dtype} by {rounded:.2g} where rounding makes up to {tolerance:.2g}"
+        )
+    return Check(name, passed, measured)
 
 
 def _check_loss_weights(tasks: Sequence[TrainingTask]) -> Check:
@@ -312,7 +366,7 @@ def _check_end_of_sequence(model: TrainableModel, tasks: Sequence[TrainingTask])
 
 
 def _check_sampler(
-    model: TrainableModel, trees: Sequence[PromptTree], config: TrainingConfig
+    model: TrainableModel, trees: Sequence[PromptTree], config: TrainingConfig, tolerance: float
 ) -> Check:
     """Check that samples have the same log-probability in the sampler and in the trainer."""
     sequences = [
@@ -338,7 +392,7 @@ def _check_sampler(
     )
     return Check(
         "trainer and sampler agree on log-probabilities",
-        difference <= _SAMPLE_TOKENS * _tolerance(config),
+        difference <= _SAMPLE_TOKENS * tolerance,
         f"differ by at most {difference:.2g} nats per response; sampled "
         f"{model.engine.decoding.name}, scored by {model.logprob_model.output_layer.description}",
     )

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from backtalk.errors import BacktalkError
 from backtalk.feedback.record import now
+from backtalk.learn.finetune.adapters import adapter_notes
 from backtalk.learn.finetune.config import TrainingConfig
 from backtalk.learn.finetune.encoding import Encoder
 from backtalk.learn.finetune.finished_run import FinishedRun
@@ -228,7 +229,7 @@ def encode(
     limits = (model.context_length, config.max_length)
     with run.task("tokenising feedback") as step:
         encoder = Encoder(
-            model.initial.chat,
+            model.chat,
             max_length=min((limit for limit in limits if limit), default=None),
             prepare=policy.messages,
             report=step,
@@ -261,7 +262,7 @@ def _load_reference(
         model = load_trainable_model(reference, store.artifacts, without_adapter, seed=run.seed)
     logprobs = ReferenceLogProbs(
         store.artifacts.folder_beside("cache") / "reference.db",
-        f"{model.initial.identity} {config.dtype}",
+        f"{model.identity} {config.dtype}",
     )
     return Reference(logprobs, model.logprob_model, is_initial)
 
@@ -328,7 +329,7 @@ def finetune(
         reference=None if reference is None else reference.logprobs,
         seed=run.seed,
         folder=folder,
-        weights=setup.model.initial.identity,
+        weights=setup.model.identity,
         validation=validation,
         token_accuracy=run.monitor is not None,
     )
@@ -350,6 +351,7 @@ def finetune(
             f"left out: {reason}": count
             for reason, count in (setup.encoder.left_out + feedback.left_out).items()
         },
+        **adapter_notes(setup.model.adapted),
         **_final_metrics(metrics),
         "history": finished.history,
     }

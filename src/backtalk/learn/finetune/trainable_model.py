@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from backtalk.artifacts import Artifacts
-from backtalk.errors import BacktalkError, MissingExtra
+from backtalk.errors import BacktalkError
+from backtalk.learn.finetune.adapters import AdaptedWeights, add_adapter
 from backtalk.learn.finetune.config import TrainingConfig
 from backtalk.learn.finetune.logprobs import LogProbModel
 from backtalk.models import LocalModel, LocalSpec, ModelSpec, load_model
+from backtalk.models.local.chat_template import ChatTemplate
 from backtalk.models.local.engine import Engine
 from backtalk.models.local.loading import hide_progress_bars
 from backtalk.policy import Policy
@@ -23,14 +23,20 @@ from backtalk.policy import Policy
 class TrainableModel:
     """Model with weights of its own that the trainer changes."""
 
-    initial: LocalModel
-    """Model before training: the reference, unless another one is named."""
+    source: LocalModel
+    """Model that the weights were loaded from. Its own copy of them is not loaded."""
     engine: Engine
     """Engine with a private copy of the weights."""
+    chat: ChatTemplate
+    """Chat template and tokenizer."""
+    identity: str
+    """Content hash of the weights before training, and of the template."""
     logprob_model: LogProbModel
     """The weights of the engine, as the trainer uses them."""
     peft_model: Any = None
     """Model with its adapter, of peft; ``None`` if all weights are trained."""
+    adapted: AdaptedWeights | None = None
+    """Weights that the adapter changes; ``None`` if all weights are trained."""
 
     @property
     def context_length(self) -> int | None:
@@ -54,7 +60,7 @@ class TrainableModel:
             adapter = artifacts.make(self._write_adapter)
             return spec.model_copy(update={"adapters": (*spec.adapters, adapter)})
         weights = artifacts.make(self._write_weights)
-        source = spec if isinstance(spec, LocalSpec) else self.initial
+        source = spec if isinstance(spec, LocalSpec) else self.source
         return LocalSpec(
             artifact=weights,
             chat_template=source.chat_template,
@@ -127,26 +133,16 @@ def load_trainable_model(
     """
     model = check_trainable(policy, artifacts)
     engine = model.load_trainable_engine()
-    if config.adapter == "none":
-        return TrainableModel(model, engine, LogProbModel(engine.model, share=share))
-    peft_model = _with_adapter(engine.model, config, seed)
+    network, peft_model, adapted = engine.model, None, None
+    if config.adapter != "none":
+        peft_model, adapted = add_adapter(engine.model, config, seed)
+        network = peft_model.get_base_model()
     return TrainableModel(
-        model, engine, LogProbModel(peft_model.get_base_model(), share=share), peft_model
+        source=model,
+        engine=engine,
+        chat=model.chat_with(engine),
+        identity=model.identity_with(engine),
+        logprob_model=LogProbModel(network, share=share),
+        peft_model=peft_model,
+        adapted=adapted,
     )
-
-
-def _with_adapter(model: Any, config: TrainingConfig, seed: int) -> Any:
-    try:
-        from peft import LoraConfig, get_peft_model  # noqa: PLC0415 - slow, and seldom needed
-    except ImportError:
-        raise MissingExtra.named("train", "An adapter") from None
-    lora = LoraConfig(
-        r=config.lora_rank,
-        lora_alpha=2 * config.lora_rank,
-        target_modules="all-linear",
-        use_dora=config.adapter == "dora",
-        task_type="CAUSAL_LM",
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return get_peft_model(model, lora)

@@ -7,6 +7,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from hashlib import blake2b
@@ -20,6 +21,7 @@ from torch import Tensor
 from backtalk.errors import BacktalkError
 from backtalk.learn.finetune.config import TrainingConfig, default_learning_rate
 from backtalk.learn.finetune.distributed import Distributed
+from backtalk.learn.finetune.dropout import needs_reference, without_dropout
 from backtalk.learn.finetune.logprobs import LogProbModel
 from backtalk.learn.finetune.objective import Batch, LossOutput, TrainingTask
 from backtalk.learn.finetune.reference_logprobs import ReferenceLogProbs
@@ -143,8 +145,9 @@ class Trainer:
         self.model.train()
         if self._config.gradient_checkpointing:
             _set_gradient_checkpointing(self.model.model, enabled=True)
+        dropout = without_dropout(self.model) if needs_reference(self._tasks) else nullcontext()
         try:
-            with torch.random.fork_rng(self._devices()):
+            with torch.random.fork_rng(self._devices()), dropout:
                 self._take_steps(report)
         except BaseException as end:
             if not isinstance(end, Exception) and self._is_consistent and self.history:

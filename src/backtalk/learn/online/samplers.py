@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,6 +11,7 @@ from backtalk.errors import BacktalkError
 from backtalk.feedback import Response
 from backtalk.feedback.interaction import Prompt
 from backtalk.models import LocalSpec, MixtureSpec, NamedSpec, Request
+from backtalk.models.greedy_samples import warn_of_greedy_samples
 from backtalk.policy import Lineage, LoadedPolicy, Policy
 from backtalk.registry import Registry
 
@@ -207,6 +208,8 @@ async def sample_responses(
     results: dict[tuple[int, int], Response] = {}
     for id_, pairs in positions.items():
         policy, loaded = policies[id_], load(policies[id_])
+        most = max(Counter(index for index, _ in pairs).values())
+        warn_of_greedy_samples(policy.label, policy.decoder.base_sampling, most)
         prompts = [requests[index][0] for index, _ in pairs]
         selected = await loaded.select_prompts(prompts)
         messages, uses = await loaded.messages(prompts)

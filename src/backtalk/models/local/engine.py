@@ -23,7 +23,7 @@ from backtalk.models.local.forward import (
     log_probabilities,
     next_token_log_probabilities,
 )
-from backtalk.models.local.loading import folder_id, hide_progress_bars
+from backtalk.models.local.loading import folder_id, hide_peft_warnings, hide_progress_bars
 from backtalk.models.local.sampler import SequenceState, sample
 from backtalk.models.local.threads import suitable_threads
 from backtalk.models.local.token_gradients import AnswerTokens, token_gradients
@@ -249,6 +249,9 @@ def _load(
         # protects float16 from overflow, and changes nothing else.
         weights.config.rescale_every = 0
     weights = weights.to(device).eval()
+    if getattr(weights.config, "rescale_every", 0):
+        # RWKV would divide its parameters in place in evaluation, and save them so.
+        weights.config.rescale_every = 0
     commit = getattr(weights.config, "_commit_hash", None) or revision
     source = f"{model}@{commit}" if folder is None else folder_id(folder)
     stored_format = str(weights.dtype).removeprefix("torch.")
@@ -265,8 +268,10 @@ def _use_decode_attention(model: Any) -> None:
 def _merge_adapter(engine: Engine, folder: str, adapter_id: str) -> None:
     from peft import PeftModel  # noqa: PLC0415 - slow to import, rarely needed
 
-    adapted: Any = PeftModel.from_pretrained(engine.model, folder)
-    engine.model = adapted.merge_and_unload().eval()
+    with hide_peft_warnings():
+        adapted: Any = PeftModel.from_pretrained(engine.model, folder)
+    # Adapters freeze the weights that they are put on.
+    engine.model = adapted.merge_and_unload().eval().requires_grad_(True)
     engine.identity = f"{engine.identity} + {adapter_id}"
 
 

@@ -98,11 +98,15 @@ class LocalModel:
     @cached_property
     def identity(self) -> str:
         """Content hash of the model's files, number format and template."""
+        return self.identity_with(self._engine)
+
+    def identity_with(self, engine: Engine) -> str:
+        """Return the content hash of the weights of an engine, with this model's template."""
         template = [self.chat_template, self.template_options]
         if template == [None, {}]:
-            return self._engine.identity
+            return engine.identity
         template_json = json.dumps(template, sort_keys=True)
-        return f"{self._engine.identity} template {content_id(template_json)}"
+        return f"{engine.identity} template {content_id(template_json)}"
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """Return one completion per request, in order.
@@ -206,12 +210,16 @@ class LocalModel:
     @cached_property
     def chat(self) -> ChatTemplate:
         """Chat template of the model."""
+        return self.chat_with(self._engine)
+
+    def chat_with(self, engine: Engine) -> ChatTemplate:
+        """Return this model's chat template, with the tokenizer of an engine."""
         from backtalk.models.local.chat_template import ChatTemplate  # noqa: PLC0415 - loads Jinja
 
         return ChatTemplate(
-            self._engine.tokenizer,
+            engine.tokenizer,
             name=self.name,
-            eos_token_ids=self._engine.eos_token_ids,
+            eos_token_ids=engine.eos_token_ids,
             template=self.chat_template,
             options=self.template_options,
         )

@@ -13,6 +13,7 @@ from backtalk.artifacts import Artifacts
 from backtalk.errors import BacktalkError, NotFound
 from backtalk.models import LocalModel, LocalSpec
 from backtalk.models.fetched import find_model
+from backtalk.models.local.loading import hide_peft_warnings
 from backtalk.policy.policy import Policy
 
 _CONFIG = "adapter_config.json"
@@ -88,11 +89,12 @@ def _write_sum(folder: Path, spec: LocalSpec, artifacts: Artifacts, folders: lis
     base = spec.model_copy(update={"adapters": ()}).load(artifacts)
     assert isinstance(base, LocalModel)
     names = [f"adapter_{index}" for index in range(len(folders))]
-    adapted = PeftModel.from_pretrained(
-        base.load_trainable_engine().model, folders[0], adapter_name=names[0]
-    )
-    for name, path in zip(names[1:], folders[1:], strict=True):
-        adapted.load_adapter(path, name)
+    with hide_peft_warnings():
+        adapted = PeftModel.from_pretrained(
+            base.load_trainable_engine().model, folders[0], adapter_name=names[0]
+        )
+        for name, path in zip(names[1:], folders[1:], strict=True):
+            adapted.load_adapter(path, name)
     adapted.add_weighted_adapter(names, [1.0] * len(names), "sum", combination_type="cat")
     adapted.save_pretrained(str(folder), selected_adapters=["sum"])
     for path in (folder / "sum").iterdir():
