@@ -91,3 +91,29 @@ def test_teams_are_first_equally_often_and_have_equal_numbers_of_positions():
     assert not exact_interval(sum(d[0] for d in drafts), 2000, level=0.9999).excludes(0.5)
     assert {draft[:2] for draft in drafts} == {(0, 1), (1, 0)}
     assert len(team_draft(3)) == 3
+
+
+def test_the_only_pair_of_a_duel_is_certain_and_so_is_the_control_alone(store):
+    trial = make_trial(store, allocation="dueling", outcome="preference", floor=0.2)
+    (pair,) = allocate(trial.reader().refresh()).options
+    assert (pair.arms, pair.probability) == (trial.experiment.arms, 1.0)
+    interaction = trial.pair(*trial.experiment.arms)
+    store.add(interaction, trial.preference(interaction, "a"))
+    shares = allocate(trial.reader().refresh())
+    assert shares.options[0].probability == 1.0
+    assert shares.probabilities == dict.fromkeys(trial.experiment.arms, 1.0)
+    stop(store, "trial", arm=trial.candidates[0], actor="ada")
+    alone = allocate(trial.reader().refresh())
+    assert alone.probabilities == {trial.control: 1.0}
+
+
+@pytest.mark.parametrize("floor", [0.01, 0.05, 0.2])
+def test_the_pairs_of_a_duel_have_at_least_the_floor_and_sum_to_one(store, floor):
+    trial = make_trial(store, allocation="dueling", outcome="preference", candidates=2, floor=floor)
+    for _ in range(30):
+        interaction = trial.pair(trial.control, trial.candidates[0])
+        store.add(interaction, trial.preference(interaction, "a"))
+    shares = allocate(trial.reader().refresh())
+    assert sum(option.probability for option in shares.options) == pytest.approx(1)
+    assert min(option.probability for option in shares.options) >= floor - 1e-12
+    assert sum(shares.probabilities.values()) == pytest.approx(2)

@@ -27,6 +27,10 @@ from backtalk.experiments.evidence import longer_wins
 from backtalk.feedback import Outcome
 from backtalk.policy import save_policy
 from backtalk.promotion import GateRefused, active_policy, promote, promotion_history
+from backtalk.stats.intervals.confidence_sequences import (
+    average_confidence_sequence,
+    difference_confidence_sequence,
+)
 from tests.experiments.conftest import ADA, make_trial, policy
 
 
@@ -91,6 +95,62 @@ def test_a_winner_with_a_worse_guard_is_stopped(store):
     (stopped, ended) = apply_rules(store, trial.reader())
     assert stopped.what.reason == "worse by outcome"
     assert ended.what.reason == "no candidate is left"
+
+
+def add_guarded(store, trial, *, count, loss):
+    """Add traffic in which the candidate gains thumbs and fails some of the outcomes."""
+    for number in range(count):
+        arm = trial.experiment.arms[number % 2]
+        interaction = trial.interaction(arm)
+        is_candidate = arm != trial.control
+        passed = not (is_candidate and (number // 2) % 100 < 100 * loss)
+        outcome = Outcome(interaction=interaction.id, annotator=ADA, response="0", passed=passed)
+        store.add(interaction, trial.thumb(interaction, is_candidate), outcome)
+
+
+def test_a_winner_whose_guard_is_worse_within_the_margin_is_not_promoted(store):
+    rule = DecisionRule(min_judgements=20, margin=0.5)
+    trial = make_trial(store, guards=("outcome",), rule=rule)
+    add_guarded(store, trial, count=600, loss=0.3)
+    (guard,) = summarise(trial.reader().refresh()).candidates[0].guards
+    assert -0.5 < guard.difference.low < guard.difference.high < 0
+    assert apply_rules(store, trial.reader()) == []
+    assert kinds(store) == ["started"]
+    with pytest.raises(GateRefused, match="outcome gets worse"):
+        promote_arm(store, "trial", actor="ada")
+    assert active_policy(store).id == trial.control
+
+
+def test_an_evaluation_has_the_guards_of_the_experiment(store):
+    trial = make_trial(store, guards=("outcome",))
+    add_guarded(store, trial, count=400, loss=0.25)
+    state = trial.reader().refresh()
+    (guard,) = make_evaluation(state, trial.candidates[0]).guards
+    assert (guard.name, guard.candidate.value, guard.baseline.value) == ("outcome", 0.75, 1.0)
+    assert guard.difference.value == pytest.approx(-0.25, abs=0.01)
+
+
+def test_the_interval_of_an_adaptive_experiment_holds_both_sequences(store):
+    """With drift, the weighted and the betting sequence differ; the summary has the union."""
+    trial = make_trial(store, allocation="thompson", floor=0.1, candidates=1)
+    for step in range(4):
+        trial.traffic(rates(trial, 0.2 + 0.2 * step, 0.3 + 0.2 * step), 150)
+    state = trial.reader().refresh()
+    difference = summarise(state).candidates[0].outcome.difference
+    counts = [sorted(state.arms[arm].values["thumb"].items()) for arm in trial.experiment.arms]
+    (their_values, their_counts), (values, own_counts) = (
+        map(np.array, zip(*count, strict=True)) for count in counts
+    )
+    betting = difference_confidence_sequence(
+        values, their_values, counts=(own_counts.astype(float), their_counts.astype(float))
+    )
+    effects = state.arms[trial.candidates[0]].effects["thumb"]
+    weighted = average_confidence_sequence(
+        effects.total, effects.squares, effects.n, bound=10, level=0.95
+    )
+    assert (weighted.low, weighted.high) != pytest.approx((betting.low, betting.high), abs=1e-3)
+    assert difference.low == pytest.approx(max(min(weighted.low, betting.low), -1))
+    assert difference.high == pytest.approx(min(max(weighted.high, betting.high), 1))
 
 
 def _gate_reasons(state, trial):

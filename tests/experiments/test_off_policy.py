@@ -131,6 +131,26 @@ def test_best_of_logged_candidates_is_estimated_by_propensities(store):
         assert estimate.width < 0.3
 
 
+def test_a_pessimistic_choice_among_logged_candidates_counts_its_uncertainty(store):
+    """The longest answer is the most uncertain; a pessimist chooses the next."""
+
+    class Unsure:
+        name = "unsure"
+        bounds = None
+
+        async def score(self, answers):
+            lengths = np.array([float(len(text)) for _, text in answers])
+            return Scores(lengths, np.where(lengths == lengths.max(), 20.0, 1.0))
+
+    add_log(store, (0.4, 0.3, 0.3), 600, policy=make_policy("logging"), propensity=True)
+    for pessimism, worth in ((0.0, WORTH[1]), (0.1, WORTH[1]), (1.0, WORTH[2])):
+        target = make_policy("target", BestOfN(n=3, reward="unsure", pessimism=pessimism))
+        loaded = LoadedPolicy(target, FixedModel(1, 0, 0), {"unsure": Unsure()})
+        result = estimate_policy(store, target, load=lambda loaded=loaded: loaded)
+        for estimate in values(result).values():
+            assert abs(estimate.value - worth) < 0.12
+
+
 @pytest.mark.parametrize(
     "judgements",
     [

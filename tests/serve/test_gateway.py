@@ -1,7 +1,9 @@
 """The gateway forwards the upstream's responses and stores them."""
 
 import json
+import socket
 
+import httpx2
 import openai
 import pytest
 
@@ -270,6 +272,22 @@ def test_a_body_that_is_too_large_is_refused(settings):
         answer = gateway.http.post("/v1/chat/completions", content=pieces())
         assert answer.status_code == 413
         assert answer.json()["error"]["code"] == "body_too_large"
+
+
+def test_a_body_that_is_declared_too_large_is_refused_before_it_is_received(settings):
+    small = settings.model_copy(
+        update={"limits": settings.limits.model_copy(update={"body_bytes": 100})}
+    )
+    with running_gateway(small) as gateway:
+        url = httpx2.URL(gateway.url)
+        for path in (b"chat/completions", b"feedback", b"moderations", b"responses"):
+            for size in (b"101", b"000101", b"9" * 18):
+                with socket.create_connection((url.host, url.port), timeout=10) as connection:
+                    connection.sendall(
+                        b"POST /v1/" + path + b" HTTP/1.1\r\nhost: localhost\r\n"
+                        b"content-type: application/json\r\ncontent-length: " + size + b"\r\n\r\n"
+                    )
+                    assert connection.recv(100).startswith(b"HTTP/1.1 413 "), (path, size)
 
 
 def test_the_events_of_the_test_server_are_those_of_the_protocol():

@@ -1,6 +1,7 @@
 import choix
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.optimize import minimize
 
 from backtalk.stats import InvalidValues, NotIdentified, bradley_terry
@@ -98,3 +99,32 @@ def test_invalid_arguments_are_rejected():
     ):
         with pytest.raises(InvalidValues, match=says):
             bradley_terry(*arguments, **options)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_variance_of_two_items_is_that_of_clustered_log_odds(seed):
+    """Compared with the sandwich written out: squared sums of residuals, by cluster."""
+    rng = np.random.default_rng(seed)
+    clusters = np.repeat(np.arange(12), rng.integers(1, 9, 12))
+    won = (rng.random(len(clusters)) < np.repeat(rng.random(12), np.bincount(clusters))) * 1.0
+    names = ["a"] * len(won), ["b"] * len(won)
+    result = bradley_terry(*names, won, clusters=clusters)
+    p = won.mean()
+    sums = np.bincount(clusters, won - p)
+    variance = (sums**2).sum() / (len(won) * p * (1 - p)) ** 2 * 12 / 11
+    contrast = np.array([1.0, -1.0])
+    assert contrast @ result.covariance @ contrast == pytest.approx(variance, rel=1e-4)
+    assert (result.clusters, bradley_terry(*names, won).clusters) == (12, None)
+    estimate = result.difference("a", "b")
+    reach = stats.t.ppf(0.975, 11) * variance**0.5
+    assert estimate.high - estimate.value == pytest.approx(reach, rel=1e-4)
+
+
+def test_repeated_comparisons_of_a_cluster_add_no_certainty():
+    first, second, won = games(3, items=4, n=150)
+    once = bradley_terry(first, second, won, clusters=np.arange(150))
+    rows = np.repeat(np.arange(150), 5)
+    copies = bradley_terry(first[rows], second[rows], won[rows], clusters=rows)
+    assert copies.covariance == pytest.approx(once.covariance, rel=1e-3, abs=1e-6)
+    independent = bradley_terry(first[rows], second[rows], won[rows])
+    assert np.trace(independent.covariance) < 0.3 * np.trace(once.covariance)

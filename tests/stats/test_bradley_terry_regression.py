@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 
 from backtalk.stats.paired import bradley_terry_regression as bradley_terry
@@ -79,6 +80,41 @@ def test_reliabilities_are_recovered_also_of_the_careless_and_the_contrary():
         return np.mean((x @ fit.weights > 0) == (truth > 0))
 
     assert correct(fitted) >= correct(pooled)
+
+
+@pytest.mark.parametrize("std", [0.1, 0.5, 2.0])
+def test_a_reliability_is_the_mode_of_likelihood_and_prior(std):
+    """Compared with a search over the written-out posterior, for annotators of few comparisons."""
+    rng = np.random.default_rng(4)
+    margin = rng.normal(0, 1.5, 60)
+    annotator = np.array([0] * 40 + [1] * 15 + [2] * 5)
+    right = np.where(annotator == 2, margin < 0, margin > 0)
+    outcomes = np.stack([right, ~right, np.zeros(60)], axis=1).astype(float)
+    result = bradley_terry._reliability(margin, outcomes, annotator, count=4, nu=0.0, std=std)
+    for j in range(3):
+        sign = np.where(right, 1, -1)[annotator == j] * margin[annotator == j]
+
+        def loss(beta, sign=sign):
+            return np.logaddexp(0, -beta * sign).sum() + (beta - 1) ** 2 / (2 * std**2)
+
+        best = minimize_scalar(loss, bounds=(-60, 60), method="bounded", options={"xatol": 1e-8})
+        assert result[j] == pytest.approx(best.x, abs=1e-4)
+    assert result[3] == 1
+
+
+def test_few_comparisons_move_a_reliability_as_far_as_the_prior_allows():
+    x, outcomes, _ = simulate(600, np.array([2.0, -1.0]), seed=5)
+    annotators = np.zeros(600, dtype=int)
+    annotators[:4] = 1
+    outcomes[:4] = outcomes[:4][:, [1, 0, 2]]  # the second always contradicts
+    fits = [
+        bradley_terry.fit_regression(
+            x, outcomes, blocks=one_block(2), annotators=annotators, reliability_std=std
+        ).reliability[1]
+        for std in (0.01, 0.5, 3.0)
+    ]
+    assert fits[0] == pytest.approx(1, abs=0.02)
+    assert fits[2] < fits[1] - 0.3 < fits[0]
 
 
 def test_a_start_may_have_more_annotators_than_the_comparisons():
