@@ -21,7 +21,7 @@ from backtalk.models.local.decoding import trial_rows
 log = logging.getLogger(__name__)
 
 _TRIAL_PROMPT = 5
-_TRIAL_RESPONSES = (4, 5, 6)
+_TRIAL_RESPONSES = (4, 6)
 """Numbers of tokens of the prompt and the responses of the trial."""
 
 
@@ -61,7 +61,7 @@ class LogProbModel(nn.Module):
         model.eval()
         try:
             trial = self._trial()
-            self.output_layer = OutputLayer(model, [row for row, _ in _rows(trial[:1])])
+            self.output_layer = OutputLayer(model, _rows(trial)[0][0])
             """Computation of log-probabilities from hidden states."""
             self._check_rows(trial[:1])
             self.shares_prompts = self._can_share_prompts(trial) if share is None else share

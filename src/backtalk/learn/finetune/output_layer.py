@@ -16,9 +16,8 @@ log = logging.getLogger(__name__)
 
 _TOLERANCE = 1e-4
 """Largest difference of logits, relative to their size, that is rounding."""
-_ENLARGED = 30.0
-"""Factor of the states of the trial that shows what a head does with large logits."""
-_SMALL, _HUGE = 1e-3, 1e6
+_FACTORS = (1e-3, 30.0, 1e6, 2e6)
+"""Factors of the states of the trial, which show what a head does with small and large logits."""
 
 
 class OutputLayer:
@@ -34,11 +33,11 @@ class OutputLayer:
     ----------
     model : Any
         Causal language model of transformers, in evaluation mode.
-    rows : sequence of sequence of int
+    row : sequence of int
         Tokens of the trial.
     """
 
-    def __init__(self, model: Any, rows: Sequence[Sequence[int]]) -> None:
+    def __init__(self, model: Any, row: Sequence[int]) -> None:
         self._model = model
         self._layer = model.get_output_embeddings()
         self._captures = False
@@ -48,7 +47,7 @@ class OutputLayer:
         """``"linear"``, ``"own"`` (the model's code computes logits from states), or ``"logits"``
         (the states are the logits)."""
         with torch.no_grad():
-            self._try(rows)
+            self._try(row)
         name = type(model).__name__
         log.info("%s: log-probabilities by %s", name, self.description)
 
@@ -126,50 +125,64 @@ class OutputLayer:
             handle.remove()
         return logits
 
-    def _try(self, rows: Sequence[Sequence[int]]) -> None:
-        inputs = [
-            {"input_ids": torch.tensor([row], device=self._model.device), "use_cache": False}
-            for row in rows
-        ]
-        expected = torch.cat([self._model(**row).logits[0] for row in inputs]).float()
-        self._vocabulary = expected.shape[1]
-        if not bool(torch.isfinite(expected).any()) or self._layer is None:
-            return
+    def _try(self, row: Sequence[int]) -> None:
+        inputs = {"input_ids": torch.tensor([row], device=self._model.device), "use_cache": False}
+        captured: list[Tensor] = []
+
+        def capture(_: nn.Module, arguments: tuple[Any, ...]) -> None:
+            captured.append(arguments[0])
+
+        handle = None if self._layer is None else self._layer.register_forward_pre_hook(capture)
         try:
-            with _captured(self._layer) as captured:
-                for row in inputs:
-                    self._model(**row)
-            states = torch.cat([state[0] for state in captured])
-            if not _equal(self._own_logits(states), expected):
-                return
+            expected = self._model(**inputs).logits[0]
+        finally:
+            if handle is not None:
+                handle.remove()
+        self._vocabulary = expected.shape[1]
+        if len(captured) != 1 or not bool(torch.isfinite(expected).any()):
+            return
+        states = captured[0][0]
+        enlarged = torch.cat([states * factor for factor in (1.0, *_FACTORS)])
+        try:
+            own, *others = torch.split(self._own_logits(enlarged), len(states))
         except Exception as error:  # noqa: BLE001 - a head may do anything
             log.debug("The output layer is not used by itself: %s", error)
             return
+        if not _equal(own, expected):
+            return
         self.kind, self._captures = "own", not self._is_last_hidden(inputs, states)
         if isinstance(self._layer, nn.Linear):
-            self._try_linear(states)
+            self._try_linear(states, own, *others)
 
-    def _is_last_hidden(self, inputs: Sequence[Mapping[str, Any]], states: Tensor) -> bool:
+    def _is_last_hidden(self, inputs: Mapping[str, Any], states: Tensor) -> bool:
         try:
-            hidden = [self._model.base_model(**row).last_hidden_state[0] for row in inputs]
+            hidden = self._model.base_model(**inputs).last_hidden_state[0]
         except (AttributeError, TypeError):
             return False
-        return _equal(torch.cat(hidden), states)
+        return _equal(hidden, states)
 
-    def _try_linear(self, states: Tensor) -> None:
-        """Measure the factor and the limit of the logits, and compare with the model's own."""
-        linear = self._layer(states * _SMALL).float()
+    def _try_linear(self, states: Tensor, *logits: Tensor) -> None:
+        """Measure the factor and the limit of the logits, and compare with the model's own.
+
+        Parameters
+        ----------
+        states : Tensor
+            States of the trial.
+        *logits : Tensor
+            The model's logits of the states, and of the states times each factor.
+        """
+        own, small, enlarged, huge, larger = (part.float() for part in logits)
+        linear = self._layer(states * _FACTORS[0]).float()
         large = linear.abs() > 0.1 * linear.abs().max()
-        scale = float((self._own_logits(states * _SMALL).float() / linear)[large].median())
+        scale = float((small / linear)[large].median())
         self._scale = 1.0 if abs(scale - 1) < _TOLERANCE else scale
-        limit = self._own_logits(states * _HUGE).float().abs().max()
-        further = self._own_logits(states * 2 * _HUGE).float().abs().max()
-        self._softcap = float(limit) if float(further) < 1.01 * float(limit) else None
-        for factor in (1.0, _ENLARGED):
-            logits = self._layer(states * factor).float() * self._scale
+        limits = [float(part.abs().max()) for part in (huge, larger)]
+        self._softcap = limits[0] if limits[1] < 1.01 * limits[0] else None
+        for factor, expected in ((1.0, own), (_FACTORS[1], enlarged)):
+            mine = self._layer(states * factor).float() * self._scale
             if self._softcap is not None:
-                logits = self._softcap * torch.tanh(logits / self._softcap)
-            if not _equal(logits, self._own_logits(states * factor)):
+                mine = self._softcap * torch.tanh(mine / self._softcap)
+            if not _equal(mine.to(states.dtype), expected):
                 return
         self.kind = "linear"
 

@@ -20,7 +20,8 @@ from backtalk.models.local.row_groups import GroupedState, RecomputedState
 log = logging.getLogger(__name__)
 
 _PROMPT_LENGTHS = (7, 4, 7, 5)
-_STEPS = 3
+_STEPS = 2
+"""Lengths of the prompts of the trial, and number of further tokens."""
 _STRIDE = 7919
 """Prime number between the tokens of the trial, so that they come from the whole vocabulary."""
 
@@ -36,7 +37,8 @@ class Decoding:
     padded: bool
     """True if rows of different length are padded to one batch."""
     difference: float
-    """Largest difference of log-probabilities from plain forward passes in the trial, in nats."""
+    """Difference of log-probabilities from plain forward passes in the trial, in nats: the largest
+    one, or the mean over tokens in a number format shorter than float32."""
 
 
 def choose_decoding(model: Any) -> Decoding:
@@ -123,25 +125,22 @@ class _Trial:
 
     @torch.inference_mode()
     def __init__(self, model: Any) -> None:
-        self._device = model.device
-        self._rows = trial_rows(model, [length + _STEPS for length in _PROMPT_LENGTHS])
         self._exact = model.dtype in {torch.float32, torch.float64}
-        self._expected = [self._plain(model, row) for row in self._rows]
-        # How far rounding alone goes: a text of another length is computed by other kernels.
-        shorter = self._plain(model, self._rows[0][: _PROMPT_LENGTHS[0]])
-        longer = self._expected[0][: _PROMPT_LENGTHS[0]]
-        self.lookahead = _difference(shorter, longer, exact=self._exact)
+        lengths = [max(_PROMPT_LENGTHS) + _STEPS] * len(_PROMPT_LENGTHS)
+        self._rows = torch.tensor(trial_rows(model, lengths), device=model.device)
+        # The first row alone and without its end must predict the same as the batch of whole rows.
+        alone = _plain(model, self._rows[:1, : _PROMPT_LENGTHS[0]])
+        self._expected = _plain(model, self._rows)
+        self.lookahead = self._distance(alone, self._expected[:1, : _PROMPT_LENGTHS[0]])
         self.limit = 1e-3 if self._exact else 1.0
-        self._tolerance = 1e-3 if self._exact else max(0.1, 4 * self.lookahead)
-
-    def _plain(self, model: Any, row: Sequence[int]) -> Tensor:
-        ids = torch.tensor([row], device=self._device)
-        logits: Tensor = model(input_ids=ids, use_cache=False).logits[0]
-        return logits.float().log_softmax(dim=-1)
+        if self.lookahead > self.limit:  # perhaps it is the batch, which the model does not support
+            self._expected = torch.cat([_plain(model, row[None]) for row in self._rows])
+            self.lookahead = self._distance(alone, self._expected[:1, : _PROMPT_LENGTHS[0]])
+        self._tolerance = 1e-3 if self._exact else max(0.2, 4 * self.lookahead)
 
     @torch.inference_mode()
     def run(self, start: StartDecoding) -> tuple[str | None, float]:
-        """Return what is wrong, ``None`` if nothing is, and the largest difference.
+        """Return what is wrong, ``None`` if nothing is, and the difference.
 
         Parameters
         ----------
@@ -157,44 +156,56 @@ class _Trial:
         return f"log-probabilities differ by {difference:.2g} nats", difference
 
     def _differ(self, start: StartDecoding) -> float:
-        differences: list[float] = []
+        compared: list[tuple[Tensor, Tensor]] = []
+        state, logits = self._prompts(start, [0, 1, 2], compared)
         rows = [1, 2, 0, 2]
-        state, logits = self._prompts(start, [0, 1, 2])
-        logits = state.gather(rows, logits)
+        state.gather(rows, logits)
         positions = [_PROMPT_LENGTHS[row] for row in rows]
         for step in range(_STEPS):
-            for values, row, position in zip(logits, rows, positions, strict=True):
-                expected = self._expected[row][position - 1]
-                differences.append(self._distance(values, expected))
-            if step == 1:
-                remaining = [i for i in range(len(rows)) if i != 1]
-                state.gather(remaining, logits)
-                rows, positions = ([part[i] for i in remaining] for part in (rows, positions))
-            next_tokens = [
-                self._rows[row][position] for row, position in zip(rows, positions, strict=True)
-            ]
-            logits = state.step(torch.tensor(next_tokens, device=self._device)[:, None])
-            positions = [position + 1 for position in positions]
-            if step == 0 and state.can_merge:
-                other, further = self._prompts(start, [3])
-                state.merge(other)
-                logits = torch.cat([logits, further])
+            if step and state.can_merge:
+                state.merge(self._prompts(start, [3], compared)[0])
                 rows, positions = [*rows, 3], [*positions, _PROMPT_LENGTHS[3]]
-        several = start(pad_left(self._rows[:2], self._device)[1])
-        values = several.logits(pad_left(self._rows[:2], self._device)[0], last=_STEPS)
-        for row in (0, 1):
-            expected = self._expected[row][-_STEPS:]
-            differences.append(self._distance(values[row], expected))
-        return max(differences)
+            if step:
+                remaining = [i for i in range(len(rows)) if i != 1]
+                state.gather(remaining, self._rows[rows])
+                rows, positions = ([part[i] for i in remaining] for part in (rows, positions))
+            logits = state.step(self._rows[rows, positions][:, None])
+            compared.append((logits, self._expected[rows, positions]))
+            positions = [position + 1 for position in positions]
+        logits = torch.cat([logits for logits, _ in compared]).log_softmax(dim=-1)
+        return self._distance(logits, torch.cat([expected for _, expected in compared]))
 
-    def _distance(self, logits: Tensor, expected: Tensor) -> float:
-        return _difference(logits.log_softmax(dim=-1), expected, exact=self._exact)
-
-    def _prompts(self, start: StartDecoding, rows: Sequence[int]) -> tuple[DecodeState, Tensor]:
-        prompts = [self._rows[row][: _PROMPT_LENGTHS[row]] for row in rows]
-        tokens, mask = pad_left(prompts, self._device)
+    def _prompts(
+        self, start: StartDecoding, rows: Sequence[int], compared: list[tuple[Tensor, Tensor]]
+    ) -> tuple[DecodeState, Tensor]:
+        """Compute prompts, and note the logits after their last two tokens."""
+        prompts = [self._rows[row, : _PROMPT_LENGTHS[row]].tolist() for row in rows]
+        tokens, mask = pad_left(prompts, self._rows.device)
         state = start(mask)
-        return state, state.step(tokens)
+        logits = state.logits(tokens, last=2)
+        for back in (2, 1):
+            positions = [_PROMPT_LENGTHS[row] - back for row in rows]
+            compared.append((logits[:, -back], self._expected[rows, positions]))
+        return state, logits
+
+    def _distance(self, values: Tensor, expected: Tensor) -> float:
+        """Return the largest difference; in short number formats, the mean difference.
+
+        There, rounding alone changes log-probabilities of improbable tokens by whole nats.
+        """
+        difference = (values - expected).abs()
+        difference[(values == expected) | (values.isnan() & expected.isnan())] = 0
+        difference = difference.nan_to_num(nan=torch.inf)
+        if self._exact:
+            return float(difference.max())
+        weighted = torch.where(difference > 0, difference * expected.exp(), 0.0)
+        return float(weighted.sum(dim=-1).mean())
+
+
+def _plain(model: Any, rows: Tensor) -> Tensor:
+    """Return the log-probabilities of a forward pass of rows of one length."""
+    logits: Tensor = model(input_ids=rows, use_cache=False).logits
+    return logits.float().log_softmax(dim=-1)
 
 
 def trial_rows(model: Any, lengths: Sequence[int]) -> list[list[int]]:
@@ -223,25 +234,6 @@ def _token_ids(config: Any) -> set[int]:
     values = {} if config is None else config.to_dict()
     named = [value for name, value in values.items() if re.search(r"token_(id|index)$", name)]
     return {i for value in named for i in (value if isinstance(value, list) else [value]) if i}
-
-
-def _differences(values: Tensor, expected: Tensor) -> Tensor:
-    """Return the absolute differences; values that are no numbers in both are equal."""
-    difference = (values - expected).abs()
-    difference[(values == expected) | (values.isnan() & expected.isnan())] = 0
-    return difference.nan_to_num(nan=torch.inf)
-
-
-def _difference(values: Tensor, expected: Tensor, *, exact: bool) -> float:
-    """Return the largest difference of log-probabilities; of the mean over tokens unless exact.
-
-    In short number formats, rounding changes those of very improbable tokens by whole nats.
-    """
-    difference = _differences(values, expected)
-    if exact:
-        return float(difference.max())
-    weighted = torch.where(difference > 0, difference * expected.exp(), 0.0)
-    return float(weighted.sum(dim=-1).max())
 
 
 def _one_line(error: Exception) -> str:
