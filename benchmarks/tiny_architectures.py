@@ -51,6 +51,7 @@ _SIZES: tuple[tuple[str, int], ...] = (
 
 _LATENT_ATTENTION = {"num_key_value_heads": 4}
 _ATTENTION_FIRST = {"num_kv_shared_layers": 0}
+_ROPE = {"rope_type": "default", "rope_theta": 10_000.0}
 _INDEXER = {
     "indexer_n_heads": 4,
     "indexer_kv_heads": 1,
@@ -78,6 +79,8 @@ _SPECIAL: dict[str, dict[str, Any]] = {
     "cohere": {"logit_scale": 0.5},
     "cohere2": {"logit_scale": 0.5},
     "cohere2_moe": {"logit_scale": 0.5},
+    "cohere_compass_text": {"rope_parameters": {"full_attention": _ROPE}},
+    "dbrx": {"attn_config": {"kv_n_heads": 2, "rope_theta": 10_000.0, "clip_qkv": 8}},
     "deepseek_v2": {"num_key_value_heads": 4, "num_experts_per_tok": 2},
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
     "dots3_note": {"text_config": _LATENT_ATTENTION},
@@ -150,8 +153,15 @@ def _small_options(config_class: Any) -> dict[str, Any]:
             part = config_class.sub_configs[name]
             if part.__name__ != "AutoConfig":
                 options[name] = _small_options(part)
+            elif (default := getattr(config_class(), name)) is not None:
+                options[name] = {
+                    "model_type": default.model_type,
+                    **_small_options(type(default)),
+                    **_SPECIAL.get(default.model_type, {}),
+                }
         elif re.fullmatch(r".*token_(id|index)", name):
-            options[name] = _token(name, parameter.default)
+            if isinstance(parameter.default, int) or name in {"eos_token_id", "pad_token_id"}:
+                options[name] = _token(name, parameter.default)
         elif isinstance(parameter.default, int) and not isinstance(parameter.default, bool):
             size = _size(name)
             if size is not None:
@@ -166,7 +176,7 @@ def _token(name: str, default: Any) -> Any:
         return EOS
     if name == "pad_token_id":
         return 0
-    return default % VOCABULARY if isinstance(default, int) else None
+    return int(default) % VOCABULARY
 
 
 def _size(name: str) -> int | None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from backtalk.learn.finetune.heads import linear_log_probs, log_probs_from_logits
+from backtalk.models import UnsupportedModel
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,11 @@ class OutputLayer:
         Causal language model of transformers, in evaluation mode.
     row : sequence of int
         Tokens of the trial.
+
+    Raises
+    ------
+    UnsupportedModel
+        If the model cannot compute tokens.
     """
 
     def __init__(self, model: Any, row: Sequence[int]) -> None:
@@ -135,6 +141,12 @@ class OutputLayer:
         handle = None if self._layer is None else self._layer.register_forward_pre_hook(capture)
         try:
             expected = self._model(**inputs).logits[0]
+        except Exception as error:
+            raise UnsupportedModel(
+                f"{type(self._model).__name__} cannot be trained: a forward pass of tokens fails "
+                f"with {type(error).__name__}: {str(error)[:120]}",
+                "Use a causal language model that transformers runs on token ids alone",
+            ) from error
         finally:
             if handle is not None:
                 handle.remove()
