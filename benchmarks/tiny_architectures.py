@@ -63,13 +63,10 @@ _SPECIAL: dict[str, dict[str, Any]] = {
     **dict.fromkeys(
         (
             "axk1",
-            "axk2",
             "bailing_hybrid",
             "deepseek_v3",
-            "deepseek_v32",
             "dots3_note_text",
             "glm4_moe_lite",
-            "glm_moe_dsa",
             "minicpm3",
             "youtu",
         ),
@@ -94,7 +91,9 @@ _SPECIAL: dict[str, dict[str, Any]] = {
     "granitemoeshared": {"logits_scaling": 3.0},
     "hyperclovax": {"logits_scaling": 0.4},
     # Ties between scores of 0 make the selection of fewer tokens depend on the length.
-    "hy_v4": {"index_topk": 64},
+    **dict.fromkeys(
+        ("axk2", "deepseek_v32", "glm_moe_dsa", "hy_v4"), _LATENT_ATTENTION | {"index_topk": 64}
+    ),
     "doge": {"keep_window_size": 64},
     "xlm": {"causal": True},
     "gpt_neo": {"attention_types": [[["global", "local"], 2]]},
@@ -172,10 +171,10 @@ def _small_options(config_class: Any) -> dict[str, Any]:
 
 
 def _token(name: str, default: Any) -> Any:
-    if name == "eos_token_id":
+    # Some models place padding elsewhere, so that a text with the padding token inside has no
+    # positions that agree; as the end of sequence, it is never inside.
+    if name in {"eos_token_id", "pad_token_id"}:
         return EOS
-    if name == "pad_token_id":
-        return 0
     return int(default) % VOCABULARY
 
 

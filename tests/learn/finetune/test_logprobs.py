@@ -20,6 +20,7 @@ SHARING = ["llama", "qwen2", "gpt2"]
 FLAT = ["mistral", "mamba"]
 HEADS = {
     "bert": "a linear layer",
+    "doge": "a linear layer",  # with a mask of its own, whose weights begin at zero
     "cohere": "a linear layer times 0.5",
     "falcon_h1": "a linear layer times 0.3",
     "gemma2": "a linear layer with softcap 30",

@@ -48,7 +48,7 @@ def tree_attention(
     key, value : Tensor
         Shape ``(1, key_heads, length, width)``.
     attention_mask : Tensor or None
-        Mask; ignored if there are trees.
+        Mask; a single 0 or none if there are trees.
     scaling : float, optional
         Factor of the scores; ``1 / sqrt(width)`` by default.
     dropout : float, default 0.0
@@ -76,6 +76,9 @@ def tree_attention(
     for name in ("softcap", "s_aux", "position_bias"):
         if others.get(name) is not None:
             raise BacktalkError(f"Attention with {name} cannot share prompts")
+    if attention_mask is not None and attention_mask.numel() > 1:
+        # Trees have no mask; the model has made one with terms of its own, as Doge does.
+        raise BacktalkError("Attention with a mask of the model's own cannot share prompts")
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = (heads.repeat_interleave(groups, dim=1) for heads in (key, value))
