@@ -10,7 +10,7 @@ from benchmarks.tiny_architectures import model_types, tiny_config
 
 @pytest.mark.parametrize(
     ("model_type", "decodes"),
-    [("qwen3", "with a cache"), ("mamba", "with a cache, without padding")],
+    [("qwen3", "with a cache"), ("mamba", "with a recurrent state")],
 )
 def test_a_model_that_works_in_every_way(model_type, decodes):
     cells = measure(model_type)

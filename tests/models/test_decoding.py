@@ -14,13 +14,15 @@ from tests.models import tiny
 
 PADDED = "with a cache"
 UNPADDED = "with a cache, without padding"
+RECURRENT = "with a recurrent state"
 WAYS = {
     "llama": PADDED,
     "deepseek_v3": PADDED,  # values narrower than keys
     "jamba": PADDED,
     "falcon_h1": PADDED,
     "mamba2": PADDED,
-    "mamba": UNPADDED,
+    "mamba": RECURRENT,
+    "falcon_mamba": RECURRENT,
     "bart": UNPADDED,  # positions from the cache's length
     "roberta": UNPADDED,  # positions that do not begin at 0
     "xlstm": "with the model's own cache, without padding",
@@ -102,7 +104,7 @@ def test_samples_do_not_depend_on_the_batch(architecture):
 
 
 def test_a_mixture_of_models_that_decode_in_different_ways():
-    models = [network("llama"), network("mamba")]
+    models = [network("llama"), network("bart")]
     mixture = MixtureEngine([engine(model) for model in models], [0.5, 0.5], name="both")
     assert mixture.decoding.name == f"{PADDED}, {UNPADDED}"
     for sequence in sample(mixture, PROMPTS, batch_tokens=45):

@@ -108,6 +108,7 @@ def _ways(model: Any) -> list[tuple[str, bool, StartDecoding]]:
     unpadded = {name: partial(start, padded=False) for name, start in cached.items()}
     return [
         *((name, True, start) for name, start in cached.items()),
+        ("with a recurrent state", True, partial(ForwardState, model, masks_past=False)),
         *(
             (f"{name}, without padding", False, partial(GroupedState, start))
             for name, start in unpadded.items()

@@ -58,14 +58,24 @@ class ForwardState:
     padded : bool, default True
         If false, all rows have the same length and the model gets tokens only, without mask and
         positions.
+    masks_past : bool, default True
+        If false, the mask is that of the new tokens only, as Mamba takes it, whose state holds no
+        padding.
     """
 
     def __init__(
-        self, model: Any, mask: torch.Tensor, *, own_cache: bool = False, padded: bool = True
+        self,
+        model: Any,
+        mask: torch.Tensor,
+        *,
+        own_cache: bool = False,
+        padded: bool = True,
+        masks_past: bool = True,
     ) -> None:
         self._model = model
         self._mask = mask
         self._padded = padded
+        self._masks_past = masks_past
         accepted = inspect.signature(model.forward).parameters
         self._accepts = accepted
         self._cache_name = next((name for name in CACHE_NAMES if name in accepted), CACHE_NAMES[0])
@@ -87,7 +97,9 @@ class ForwardState:
             {"logits_to_keep": last} if "logits_to_keep" in self._accepts else {}
         )
         if self._padded:
-            options["attention_mask"] = self._mask
+            options["attention_mask"] = (
+                self._mask if self._masks_past else self._mask[:, -tokens.shape[1] :]
+            )
             if "position_ids" in self._accepts:
                 positions = (self._mask.cumsum(dim=-1) - 1).clamp(min=0)
                 options["position_ids"] = positions[:, -tokens.shape[1] :]

@@ -95,8 +95,9 @@ class GroupedState:
             parts.append(torch.nn.functional.pad(logits, (0, 0, last - logits.shape[1], 0)))
         self._started = True
         order = [row for _, _, rows in self._groups for row in rows]
-        result = torch.empty_like(torch.cat(parts))
-        result[order] = torch.cat(parts)
+        logits = torch.cat(parts)
+        result = torch.empty_like(logits)
+        result[order] = logits
         return result
 
     @property
