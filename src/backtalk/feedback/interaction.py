@@ -40,6 +40,10 @@ class Message(Record):
     """Reasoning of the assistant before this message, apart from its content; ``None`` if unknown.
     Models do not read it unless they are told to."""
 
+    def __hash__(self) -> int:
+        # Parts and tool calls are dictionaries, which have no hash of their own.
+        return hash((self.role, self.text, self.tool_call_id))
+
     @classmethod
     def user(cls, text: str) -> Message:
         """Return a user message."""

@@ -36,8 +36,8 @@ MethodArgument = Annotated[
 ]
 
 
-_HIDDEN_NOTES = {"remark", "history", "change"}
-"""Notes of a lineage that are not in the table: a sentence, the id of an artifact, and what the
+_HIDDEN_NOTES = {"remark", "history", "change", "left out rows"}
+"""Notes of a lineage that are not in the table: a sentence, the ids of artifacts, and what the
 lines above it say."""
 
 
@@ -97,6 +97,7 @@ def learn(
     from backtalk.cli.policy_names import note_other_name
     from backtalk.cli.sending import with_address
     from backtalk.learn import get_method
+    from backtalk.learn.left_out_rows import describe_left_out
     from backtalk.learn.next_steps import evaluation_command
     from backtalk.models import load_prices
     from backtalk.policy import diff, saved_policy
@@ -132,11 +133,14 @@ def learn(
         learned = with_address(work, send_to=send_to)
         saved = saved_policy(db, learned)
         following = f"Next: `{evaluation_command(saved, parent, db)}`"
+        left_out = describe_left_out(learned, db.artifacts)
     changes = diff(parent, learned)
     if json:
         say_json({"id": learned.id, **learned.to_dict(), "changes": changes})
     else:
         _show(learned, parent, changes)
+        for line in left_out:
+            note(line)
         note_other_name(learned, saved)
         note(with_options(following, store_options(store, project)))
 

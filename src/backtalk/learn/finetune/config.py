@@ -49,6 +49,9 @@ class TrainingConfig(Record):
     max_length: OptionalField[Annotated[int, Field(gt=1)]] = None
     """Maximum number of tokens of a prompt with a response; longer ones are left out and counted.
     Default: the model's context window."""
+    max_left_out: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Largest share of the rows that may be left out because the chat template or the tokenizer
+    cannot write them; with a larger share the run stops and names the first ones."""
     reasoning: bool = False
     """If true, responses to imitate and labelled ones are learned with the reasoning before them,
     as the chat template writes it."""

@@ -8,12 +8,17 @@ from dataclasses import dataclass, fields
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
 from backtalk.learn.finetune.trees import PairLabel, PromptTree, ResponseColumns, ResponseTokens
+from backtalk.learn.left_out_rows import REASON, LeftOutRows
+from backtalk.models.errors import BadRequest, TemplateError
 
 if TYPE_CHECKING:
     from backtalk.models.local.chat_template import ChatTemplate
 
+Encoded = tuple[list[int], list[int]] | str
+"""Tokens of a prompt and of a response, or the reason why there are none."""
 Span = tuple[int, int, float]
 """Characters of a text and their value: start, end (exclusive), value."""
 
@@ -43,7 +48,8 @@ class Encoder:
     """Tokenises prompts and responses into trees with the model's chat template.
 
     A response ends with exactly one end-of-sequence token. What exceeds ``max_length`` is left out
-    and counted, never truncated.
+    and counted, never truncated. What the chat template or the tokenizer cannot write is left out,
+    counted and listed.
 
     Parameters
     ----------
@@ -75,7 +81,9 @@ class Encoder:
         self._report = report
         self.left_out: Counter[str] = Counter()
         """Number of trees and examples left out, by reason."""
-        self._cache: dict[tuple[Prompt, str, str | None], tuple[list[int], list[int]]] = {}
+        self.refused = LeftOutRows()
+        """Rows of which no tokens can be made."""
+        self._cache: dict[tuple[str, str, str | None], Encoded] = {}
 
     def tree(
         self,
@@ -87,7 +95,9 @@ class Encoder:
         pairs: Sequence[PairLabel] = (),
         anchors: Sequence[str] = (),
     ) -> PromptTree | None:
-        """Return the tree of a prompt and its responses, or ``None`` if one is too long.
+        """Return the tree of a prompt and its responses.
+
+        It is ``None`` if a response is too long, or there are no tokens for it.
 
         Parameters
         ----------
@@ -103,19 +113,20 @@ class Encoder:
             Preferences between the responses.
         anchors : sequence of str, default ()
             Texts of the KL anchors.
-
-        Raises
-        ------
-        TemplateError
-            If the chat template changes the prompt or a response.
         """
         messages = self._prepare(prompt)
+        rows = len(pairs) or len(texts)
+        self.refused.total += rows
         prompt_tokens: tuple[int, ...] = ()
         responses = []
         for text in [*texts, *map(ResponseText, anchors)]:
-            start, tokens = self._tokenise(messages, text)
-            if self.max_length is not None and len(start) + len(tokens) > self.max_length:
-                self.left_out[f"longer than {self.max_length} tokens"] += 1
+            encoded = self._tokenise(messages, text)
+            if isinstance(encoded, str):
+                self._refuse(prompt, text.text, encoded, rows=rows)
+                return None
+            start, tokens = encoded
+            if self._is_too_long(start, tokens):
+                self.left_out[self._too_long] += 1
                 return None
             prompt_tokens = tuple(start)
             responses.append(self._response(text, tokens))
@@ -129,10 +140,56 @@ class Encoder:
             tuple(responses[count:]),
         )
 
-    def _tokenise(self, messages: Prompt, text: ResponseText) -> tuple[list[int], list[int]]:
-        key = messages, text.text, text.reasoning if self._reasoning else None
+    def leaves_out(self, prompt: Prompt, texts: Sequence[str]) -> bool:
+        """Return whether a response is too long or has no tokens; count one row if so.
+
+        Parameters
+        ----------
+        prompt : Prompt
+            Messages up to the responses.
+        texts : sequence of str
+            Texts of the responses of the row.
+        """
+        messages = self._prepare(prompt)
+        for text in texts:
+            encoded = self._tokenise(messages, ResponseText(text))
+            if isinstance(encoded, str):
+                self.refused.total += 1
+                self._refuse(prompt, text, encoded)
+                return True
+            if self._is_too_long(*encoded):
+                self.left_out[self._too_long] += 1
+                return True
+        return False
+
+    def fits(self, prompt: Prompt, text: str) -> bool:
+        """Return whether a response has tokens and is short enough; nothing is counted."""
+        encoded = self._tokenise(self._prepare(prompt), ResponseText(text))
+        return not isinstance(encoded, str) and not self._is_too_long(*encoded)
+
+    @property
+    def _too_long(self) -> str:
+        return f"longer than {self.max_length} tokens"
+
+    def _is_too_long(self, prompt: Sequence[int], tokens: Sequence[int]) -> bool:
+        return self.max_length is not None and len(prompt) + len(tokens) > self.max_length
+
+    def _refuse(self, prompt: Prompt, text: str, reason: str, *, rows: int = 1) -> None:
+        self.left_out[REASON] += rows
+        self.refused.count += rows
+        self.refused.add(prompt, text, reason)
+
+    def _tokenise(self, messages: Prompt, text: ResponseText) -> Encoded:
+        """Return the tokens of a prompt and a response, or the reason why there are none."""
+        reasoning = text.reasoning if self._reasoning else None
+        key = prompt_key(messages), text.text, reasoning
         if key not in self._cache:
-            self._cache[key] = self.chat.conversation_tokens(messages, text.text, reasoning=key[2])
+            try:
+                self._cache[key] = self.chat.conversation_tokens(
+                    messages, text.text, reasoning=reasoning
+                )
+            except (TemplateError, BadRequest) as error:
+                self._cache[key] = str(error)
             if self._report is not None:
                 self._report(len(self._cache))
         return self._cache[key]

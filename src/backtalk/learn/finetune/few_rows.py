@@ -32,6 +32,9 @@ from backtalk.models.errors import TemplateError
 ROW_COUNTS = (TREES_PER_TASK, 8 * TREES_PER_TASK)
 """Numbers of prompts of each kind that are tried before all of them."""
 
+MAX_LISTED = 5
+"""Number of left-out rows that a report lists."""
+
 
 async def check(
     name: str, context: MethodContext, values: Mapping[str, Any], report: Report = ignore_report
@@ -109,5 +112,7 @@ async def _count_all(
     checks = [*count_tokens(setup.model, encoded, rows="all rows")]
     if left_out := encoder.left_out + feedback.left_out:
         words = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
-        checks.append(Check("rows left out", True, words))
+        rows = encoder.refused.find_records(feedback.every_case())
+        listed = "".join(f"; {row}" for row in rows[:MAX_LISTED])
+        checks.append(Check("rows left out", True, words + listed))
     return checks

@@ -64,4 +64,5 @@ def conditioned_encoder(encoder: Encoder, policy: Policy, text: str) -> Encoder:
         prepare=with_system_suffix(policy, text).messages,
     )
     conditioned.left_out = encoder.left_out
+    conditioned.refused = encoder.refused
     return conditioned

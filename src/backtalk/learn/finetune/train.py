@@ -34,6 +34,8 @@ from backtalk.learn.finetune.trainable_model import (
 from backtalk.learn.finetune.trainer import Trainer, autocast_factory
 from backtalk.learn.finetune.trees import PromptTree
 from backtalk.learn.finetune.validation import Validation
+from backtalk.learn.left_out_rows import NOTE as LEFT_OUT_NOTE
+from backtalk.learn.left_out_rows import save_left_out
 from backtalk.learn.training_set import TrainingSet
 from backtalk.models import LocalSpec
 from backtalk.policy import Lineage, Policy, read_policy
@@ -223,6 +225,8 @@ def encode(
 
     Raises
     ------
+    TooManyLeftOut
+        If the model has no tokens for a larger share of the rows than ``max_left_out``.
     BacktalkError
         If the feedback holds nothing to learn from.
     """
@@ -236,6 +240,7 @@ def encode(
             reasoning=config.reasoning,
         )
         tasks = [task for task in build_tasks(encoder) if task.trees]
+    encoder.refused.check(config.max_left_out, feedback.every_case())
     if not tasks:
         reasons = ", ".join(
             f"{count} {reason}" for reason, count in (encoder.left_out + feedback.left_out).items()
@@ -355,6 +360,8 @@ def finetune(
         **_final_metrics(metrics),
         "history": finished.history,
     }
+    if rows := setup.encoder.refused.find_records(feedback.every_case()):
+        notes[LEFT_OUT_NOTE] = save_left_out(rows, artifacts)
     if reference is not None:
         reference.close()
     return policy.derive(

@@ -37,7 +37,8 @@ def pair_trees(
     """Return trees of compared responses; each response of a prompt occurs once in a tree.
 
     Ties and pairs of two equal responses are left out and counted, and so are pairs with a response
-    that is too long. Every pair has the column ``probability``, and ``strength`` if it is known.
+    that is too long or has no tokens. Every pair has the column ``probability``, and ``strength``
+    if it is known.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ def pair_trees(
     for pair in pairs:
         if pair.tie or pair.chosen == pair.rejected:
             encoder.left_out["ties"] += 1
-        elif _all_fit(encoder, pair.prompt, [pair.chosen, pair.rejected]):
+        elif not encoder.leaves_out(pair.prompt, [pair.chosen, pair.rejected]):
             key = prompt_key(pair.prompt)
             prompts.setdefault(key, pair.prompt)
             pairs_by_prompt[key].append(pair)
@@ -124,7 +125,7 @@ def label_trees(
             label.prompt,
             [ResponseText(label.completion, label=label.good, reasoning=label.reasoning)],
             weight=label.weight,
-            anchors=[anchor] if anchor is not None and _fits(encoder, label.prompt, anchor) else [],
+            anchors=[anchor] if anchor is not None and encoder.fits(label.prompt, anchor) else [],
         )
         for label, anchor in zip(labels, mismatched, strict=True)
     )
@@ -153,8 +154,8 @@ def list_trees(encoder: Encoder, lists: Sequence[RankingView | ScoreView]) -> li
     the first tier counts. A list of more than :data:`MAX_RESPONSES` is split into several, each
     with responses from top to bottom.
 
-    Responses that are too long are left out and counted, and so are lists in which no response is
-    better than another.
+    Responses that are too long or have no tokens are left out and counted, and so are lists in
+    which no response is better than another.
     """
     results = [
         _ranking_tree(encoder, ranking, tiers)
@@ -163,7 +164,9 @@ def list_trees(encoder: Encoder, lists: Sequence[RankingView | ScoreView]) -> li
         for tiers in _tier_groups(encoder, ranking)
     ]
     for scores in comparable_scores(lists).values():
-        fitting = [score for score in scores if _all_fit(encoder, score.prompt, [score.completion])]
+        fitting = [
+            score for score in scores if not encoder.leaves_out(score.prompt, [score.completion])
+        ]
         results += [_score_tree(encoder, group) for group in _interleave(fitting)]
     return drop_none(results)
 
@@ -233,7 +236,7 @@ def _tier_groups(encoder: Encoder, ranking: RankingView) -> list[list[list[str]]
     for index, tier in enumerate(ranking.tiers):
         for text in tier:
             level.setdefault(text, index)
-    texts = [text for text in level if _all_fit(encoder, ranking.prompt, [text])]
+    texts = [text for text in level if not encoder.leaves_out(ranking.prompt, [text])]
     count = math.ceil(len(texts) / MAX_RESPONSES)
     lists = []
     for i in range(count):
@@ -257,23 +260,6 @@ def _ranking_tree(
         below -= len(tier)
         texts += [ResponseText(text, score=below / (count - 1)) for text in tier]
     return encoder.tree(ranking.prompt, texts, weight=ranking.weight)
-
-
-def _all_fit(encoder: Encoder, prompt: Prompt, texts: Sequence[str]) -> bool:
-    """Return whether each response fits after the prompt; count it otherwise."""
-    fit = all(_fits(encoder, prompt, text) for text in texts)
-    if not fit:
-        encoder.left_out[f"longer than {encoder.max_length} tokens"] += 1
-    return fit
-
-
-def _fits(encoder: Encoder, prompt: Prompt, text: str) -> bool:
-    if encoder.max_length is None:
-        return True
-    counts = encoder.left_out.copy()
-    fits = encoder.tree(prompt, [ResponseText(text)]) is not None
-    encoder.left_out = counts
-    return fits
 
 
 def drop_none(trees: Iterable[PromptTree | None]) -> list[PromptTree]:

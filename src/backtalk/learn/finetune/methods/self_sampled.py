@@ -87,12 +87,8 @@ async def self_sampled(
 def _fitting_groups(
     encoder: Encoder, prompt: Prompt, group: Sequence[Solution]
 ) -> Iterator[Sequence[Solution]]:
-    """Yield the solutions that are not too long, in groups of the size of a tree."""
-    fit = [
-        solution
-        for solution in group
-        if encoder.tree(prompt, [ResponseText(solution.text)]) is not None
-    ]
+    """Yield solutions that have tokens and are not too long, in groups of the size of a tree."""
+    fit = [solution for solution in group if not encoder.leaves_out(prompt, [solution.text])]
     for start in range(0, len(fit), MAX_RESPONSES):
         yield fit[start : start + MAX_RESPONSES]
 
