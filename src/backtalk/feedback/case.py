@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -42,8 +43,15 @@ class Case:
 
 
 def prompt_key(prompt: tuple[Message, ...]) -> str:
-    """Return the content id of a prompt, equal for two interactions with the same prompt."""
-    return content_id(*(part for message in prompt for part in _message_parts(message)))
+    """Return the content id of a prompt, equal for two interactions with the same prompt.
+
+    Prompts with different settings of their request, such as other tools, have different keys.
+    """
+    parts = [part for message in prompt for part in _message_parts(message)]
+    for message in prompt:
+        if message.request:
+            parts += ["request", json.dumps(message.request, sort_keys=True)]
+    return content_id(*parts)
 
 
 def _message_parts(message: Message) -> tuple[str, str, str]:

@@ -39,6 +39,9 @@ class Message(Record):
     reasoning: OptionalField[str] = None
     """Reasoning of the assistant before this message, apart from its content; ``None`` if unknown.
     Models do not read it unless they are told to."""
+    request: dict[str, JsonValue] = Field(default_factory=dict, exclude=True, repr=False)
+    """Settings of the request that the prompt came with, on its last message; see
+    :mod:`backtalk.feedback.requests`. It is not stored with the message."""
 
     def __hash__(self) -> int:
         # Parts and tool calls are dictionaries, which have no hash of their own.

@@ -11,6 +11,7 @@ from backtalk.errors import BacktalkError
 from backtalk.feedback.answers import is_plain
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
+from backtalk.feedback.requests import request_of, without_request
 from backtalk.learn.lazy_modules import np
 from backtalk.learn.reward_feedback import RewardFeedback, reward_feedback
 from backtalk.learn.training_set import CUT_SAMPLES, TrainingSet
@@ -132,7 +133,7 @@ class MethodContext:
             memory = memories[policy.memory]
             texts: tuple[str, ...] | None = None
             if memory is not None:
-                user = users.get(prompt_key(prompt))
+                user = users.get(prompt_key(without_request(prompt)))
                 texts = (await memory.recall(prompt, user=user)).texts
             (own,) = await select_prompts(policy, selectors[policy.id], [prompt])
             results.append(own.policy.messages(prompt, remembered=texts))
@@ -182,6 +183,7 @@ class MethodContext:
                 sampling=sampling or responder.decoder.base_sampling,
                 sample_index=i,
                 seed=self.run.seed * 1_000 + seed,
+                options=request_of(message_list),
             )
             for responder, message_list in zip(responders, messages, strict=True)
             for i in range(count)

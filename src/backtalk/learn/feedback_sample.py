@@ -38,6 +38,7 @@ class FeedbackSample(TrainingSet):
             aspect=feedback.aspect,
         )
         self.texts_only = feedback.texts_only
+        self.requested = feedback.requested
         self._drawn = feedback._drawn  # noqa: SLF001 - a training set too
         self._converted: dict[Any, dict[str, list[Any]]] = {}
         self._variants: dict[Any, Self] = {}
@@ -75,7 +76,7 @@ class FeedbackSample(TrainingSet):
 
     def cases(self) -> Iterator[Case]:
         """Iterate over the cases of the sample."""
-        yield from self._cases
+        yield from map(self._as_read, self._cases)
 
     def every_case(self) -> Iterator[Case]:
         """Iterate over the first cases of the split, also those without feedback."""

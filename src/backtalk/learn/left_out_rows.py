@@ -12,6 +12,7 @@ from backtalk.errors import BacktalkError
 from backtalk.feedback.case import Case, prompt_key
 from backtalk.feedback.interaction import Prompt, prompt_text
 from backtalk.feedback.kinds import Demonstration, Edit
+from backtalk.feedback.requests import requested_prompt
 from backtalk.policy.policy import Policy
 
 REASON = "that cannot be written as tokens of the model"
@@ -91,9 +92,11 @@ class LeftOutRows:
         records: dict[str, list[Case]] = defaultdict(list)
         keys = {key for key, _ in self._rows}
         for case in cases:
-            key = prompt_key(case.interaction.prompt)
-            if key in keys:
-                records[key].append(case)
+            for prompt in (requested_prompt(case.interaction), case.interaction.prompt):
+                key = prompt_key(prompt)
+                if key in keys:
+                    records[key].append(case)
+                    break
         results = []
         for (key, answer), (prompt, _, reason) in self._rows.items():
             own = [case for case in records[key] if answer in _texts(case)] or records[key]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from hashlib import blake2b
 from itertools import islice
@@ -15,6 +16,7 @@ from backtalk.feedback.base import OVERALL
 from backtalk.feedback.case import Case, prompt_key
 from backtalk.feedback.conversions import JUDGED_KINDS, conversions_to, pairs_across, views
 from backtalk.feedback.interaction import Prompt
+from backtalk.feedback.requests import requested_prompt, without_request
 from backtalk.feedback.snapshot import Snapshot, take_snapshot
 from backtalk.feedback.split import split_for
 from backtalk.feedback.views import Pair, View
@@ -40,7 +42,12 @@ def in_split(prompt: Prompt, split: Split) -> bool:
     One fifth of all prompts is held out from learning, selected by a hash of their text. The
     selection is the same in every store and run.
     """
-    return split == "all" or split_for(prompt_key(prompt)) == split
+    return split == "all" or split_for(_stored_key(prompt)) == split
+
+
+def _stored_key(prompt: Prompt) -> str:
+    """Return the key of a prompt as it is stored, without the settings of its request."""
+    return prompt_key(without_request(prompt))
 
 
 class TrainingSet:
@@ -73,6 +80,7 @@ class TrainingSet:
         self.store = store
         self.aspect = aspect
         self.texts_only = False
+        self.requested = False
         self.left_out: Counter[str] = Counter()
         """Number of judgements and views that conversions left out, by reason."""
         self.split = split
@@ -92,7 +100,14 @@ class TrainingSet:
         Training of weights reads texts only: it would learn a tool call as nothing, and several
         messages as one text.
         """
-        return self._changed(texts_only=True)
+        return self._changed(texts_only=True, requested=True)
+
+    def as_requested(self) -> Self:
+        """Return the same feedback on prompts with the settings of their requests, such as tools.
+
+        See :func:`~backtalk.feedback.requests.requested_prompt`.
+        """
+        return self._changed(requested=True)
 
     def limited(
         self, limit: int | None, *, seed: int = 0, needs: Sequence[type[View]] = ()
@@ -115,7 +130,7 @@ class TrainingSet:
         """
         if limit is None:
             return self
-        keys = {prompt_key(case.interaction.prompt) for case in self._usable(needs)}
+        keys = {_stored_key(case.interaction.prompt) for case in self._usable(needs)}
         rank = {key: blake2b(f"{seed} {key}".encode(), digest_size=16).digest() for key in keys}
         return self._changed(_drawn=frozenset(sorted(keys, key=rank.__getitem__)[:limit]))
 
@@ -147,7 +162,7 @@ class TrainingSet:
     def _first_usable(self, count: int, needs: Sequence[type[View]]) -> set[str]:
         keys: set[str] = set()
         for case in self._usable(needs, most=_MAX_READ):
-            keys.add(prompt_key(case.interaction.prompt))
+            keys.add(_stored_key(case.interaction.prompt))
             if len(keys) == count:
                 break
         return keys
@@ -178,17 +193,25 @@ class TrainingSet:
         """Iterate over the cases with feedback, in the order in which they were added."""
         for case in self.store.cases(kinds=self.kinds, until=self.until):
             if case.feedback and self._includes(case.interaction.prompt):
-                yield case
+                yield self._as_read(case)
 
     def every_case(self) -> Iterator[Case]:
         """Iterate over all cases of the split, also those without feedback."""
         for case in self.store.cases(until=self.until):
             if self._includes(case.interaction.prompt):
-                yield case
+                yield self._as_read(case)
+
+    def _as_read(self, case: Case) -> Case:
+        """Return a case with its prompt as methods read it."""
+        prompt = requested_prompt(case.interaction) if self.requested else case.interaction.prompt
+        if prompt == case.interaction.prompt:
+            return case
+        interaction = case.interaction.model_copy(update={"prompt": prompt})
+        return replace(case, interaction=interaction)
 
     def _includes(self, prompt: Prompt) -> bool:
         return in_split(prompt, self.split) and (
-            self._drawn is None or prompt_key(prompt) in self._drawn
+            self._drawn is None or _stored_key(prompt) in self._drawn
         )
 
     def prompts(self) -> list[Prompt]:
@@ -275,7 +298,7 @@ class TrainingSet:
     def _is_repeated(self, case: Case, kinds: Collection[str]) -> bool:
         """Return whether a case has judgements of single responses, as others on its prompt do."""
         return any(kind in kinds for kind in JUDGED_KINDS) and (
-            prompt_key(case.interaction.prompt) in self._repeated_prompts
+            _stored_key(case.interaction.prompt) in self._repeated_prompts
         )
 
     @cached_property

@@ -13,6 +13,7 @@ from backtalk.decode import Decoder, Sample
 from backtalk.errors import BacktalkError
 from backtalk.feedback import Message, as_prompt, content_id
 from backtalk.feedback.record import OMIT_EMPTY, Name, OptionalField, Record, Time, record_error
+from backtalk.feedback.requests import request_of, with_request
 from backtalk.feedback.snapshot import Snapshot
 from backtalk.memory.spec import MemorySpec
 from backtalk.models.spec import ModelSpec
@@ -152,7 +153,13 @@ class Policy(Record):
             )
         template = self.prompt or PromptTemplate()
         own = template.render(self.system, remembered or ())
-        return merge_system_messages(own, as_prompt(prompt))
+        messages = merge_system_messages(own, as_prompt(prompt))
+        request = request_of(messages)
+        tools = request.get("tools")
+        if template.tools and isinstance(tools, list):
+            described = template.with_tools([tool for tool in tools if isinstance(tool, dict)])
+            messages = with_request(messages, {**request, "tools": described})
+        return messages
 
     def derive(self, *, lineage: Lineage, **changes: Any) -> Self:
         """Return an unnamed policy with changes to the recipe and a new lineage."""

@@ -16,6 +16,7 @@ from backtalk.feedback.base import OVERALL
 from backtalk.feedback.case import Case, merge_by_prompt, prompt_key
 from backtalk.feedback.conversions import views
 from backtalk.feedback.interaction import Prompt
+from backtalk.feedback.requests import without_request
 from backtalk.feedback.views import Pair, ScoreView
 from backtalk.models.protocol import PromptResponse
 from backtalk.rewards.judge_info import JudgeInfo
@@ -110,7 +111,8 @@ class RecordedReward:
         NotFound
             If a response has no feedback.
         """
-        return Scores(np.array([self._value(prompt_key(prompt), text) for prompt, text in answers]))
+        keys = [(prompt_key(without_request(prompt)), text) for prompt, text in answers]
+        return Scores(np.array([self._value(key, text) for key, text in keys]))
 
     async def check(self, prompts: Sequence[Prompt], answers: Sequence[PlannedAnswers]) -> None:
         """Raise an error unless all answers are known and have feedback.
@@ -136,7 +138,7 @@ class RecordedReward:
                     "(`backtalk reward list`)",
                 )
             keys = [
-                (prompt_key(prompt), text)
+                (prompt_key(without_request(prompt)), text)
                 for prompt, text in zip(prompts, planned.texts, strict=True)
             ]
             missing = [text for key, text in keys if (key, text) not in self.values]

@@ -14,6 +14,7 @@ from backtalk.errors import BacktalkError
 from backtalk.feedback import Annotator, Interaction, Preference
 from backtalk.feedback.case import Case, prompt_key
 from backtalk.feedback.kinds import AnyFeedback, Rating, Scale
+from backtalk.feedback.requests import without_request
 from backtalk.learn.online.pair_selection import SelectedPair, get_pair_selector
 from backtalk.learn.training_set import Split, TrainingSet
 from backtalk.rewards.judge_info import JudgeInfo, describe_judge
@@ -196,5 +197,5 @@ class InMemoryTrainingSet(TrainingSet):
         return (
             case
             for case in self._cases
-            if drawn is None or prompt_key(case.interaction.prompt) in drawn
+            if drawn is None or prompt_key(without_request(case.interaction.prompt)) in drawn
         )

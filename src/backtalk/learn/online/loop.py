@@ -167,9 +167,9 @@ class OnlineLearner:
             learn from.
         """
         if prompts is None:
-            prompts = TrainingSet(self._store).prompts()
+            prompts = TrainingSet(self._store).as_requested().prompts()
         if held_out is None:
-            held_out = TrainingSet(self._store, split="held-out").prompts()
+            held_out = TrainingSet(self._store, split="held-out").as_requested().prompts()
         if not prompts:
             raise BacktalkError(
                 "There is no prompt to learn on",

@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from backtalk.feedback.chat_answer import is_reasoning_part
 from backtalk.feedback.interaction import Message
+from backtalk.feedback.requests import request_of, with_request
 from backtalk.models.errors import BadRequest, TemplateError
 from backtalk.models.local.answer_tokens import AnswerTokenizer, Frame
 
@@ -38,6 +39,15 @@ _MARK = "Answer0To1Mark2"
 """Answer whose place shows what a template writes around answers."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+_RESERVED = frozenset(
+    {
+        "messages", "tools", "conversation", "chat_template", "add_generation_prompt", "tokenize",
+        "continue_final_message", "padding", "truncation", "max_length", "return_tensors",
+        "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs", _SANITIZE,
+    }
+)  # fmt: skip
+"""Parameters of the rendering that no request may set."""
 
 _RECENT_PROMPTS = 1024
 """Number of prompts whose tokens are stored, as several samples of a prompt are often drawn."""
@@ -107,19 +117,37 @@ class ChatTemplate:
         )
         return settings + template
 
-    def prompt_tokens(self, messages: Sequence[Message], *, tools: JsonValue = None) -> list[int]:
+    def prompt_tokens(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: JsonValue = None,
+        options: Mapping[str, JsonValue] | None = None,
+    ) -> list[int]:
         """Return the tokens of a prompt, with those that open the answer.
 
         If the last message is the assistant's, the answer continues it.
+
+        Parameters
+        ----------
+        messages : sequence of Message
+            Prompt. The settings of its request reach the template.
+        tools : list, optional
+            Definitions of tools; those of the request by default.
+        options : Mapping[str, JsonValue], optional
+            Further settings of the request; see :data:`~backtalk.feedback.requests.SETTINGS`.
         """
+        settings = {**(options or {}), **({} if tools is None else {"tools": tools})}
+        if settings:
+            messages = with_request(messages, {**request_of(messages), **settings})
         rows = [_as_dict(message) for message in messages]
         for message in messages:
             check_encodable(message.text, f"The message {message.text[:40]!r}")
-        key = json.dumps([rows, tools])
+        key = json.dumps([rows, request_of(messages)])
         with self._lock:
             tokens = self._recent.get(key)
         if tokens is None:
-            tokens = tuple(self._render(messages, tools=tools, opens_answer=True))
+            tokens = tuple(self._render(messages, opens_answer=True))
             with self._lock:
                 self._recent[key] = tokens
                 if len(self._recent) > _RECENT_PROMPTS:
@@ -200,7 +228,8 @@ class ChatTemplate:
     ) -> list[Message]:
         """Return the conversation with an answer."""
         if is_begun(messages):
-            return [*messages[:-1], Message.assistant(messages[-1].text + completion)]
+            whole = Message.assistant(messages[-1].text + completion)
+            return [*messages[:-1], whole.model_copy(update={"request": messages[-1].request})]
         return [*messages, Message(role="assistant", content=completion, reasoning=reasoning)]
 
     def _frame(self, messages: Sequence[Message], reasoning: str | None) -> Frame:
@@ -287,14 +316,12 @@ class ChatTemplate:
         self,
         messages: Sequence[Message],
         *,
-        tools: JsonValue = None,
         opens_answer: bool = False,
         writes_reasoning: bool = False,
     ) -> list[int]:
         """Return the tokens of messages; control tokens in them are encoded as text."""
         tokens: list[int] = self._apply(
             messages,
-            tools=tools,
             opens_answer=opens_answer,
             writes_reasoning=writes_reasoning,
             sanitize_control_tokens=True,
@@ -306,14 +333,12 @@ class ChatTemplate:
         self,
         messages: Sequence[Message],
         *,
-        tools: JsonValue = None,
         opens_answer: bool = False,
         writes_reasoning: bool = False,
     ) -> str:
         """Return messages as the text that the template writes."""
         text: str = self._apply(
             messages,
-            tools=tools,
             opens_answer=opens_answer,
             writes_reasoning=writes_reasoning,
             tokenize=False,
@@ -324,12 +349,12 @@ class ChatTemplate:
         self,
         messages: Sequence[Message],
         *,
-        tools: JsonValue,
         opens_answer: bool,
         writes_reasoning: bool,
         **how: Any,
     ) -> Any:
         continues = opens_answer and is_begun(messages)
+        tools, variables = _template_settings(request_of(messages))
         rows = [
             *map(_as_dict, messages[:-1]),
             _as_dict(messages[-1], reasoning=writes_reasoning),
@@ -342,7 +367,7 @@ class ChatTemplate:
                     chat_template=self._template,
                     add_generation_prompt=opens_answer and not continues,
                     continue_final_message=continues,
-                    **self._options,
+                    **{**self._options, **variables},
                     **how,
                 )
             except jinja2.TemplateError as error:
@@ -393,6 +418,20 @@ def check_encodable(text: str, what: str) -> None:
             f"{match.start()}",
             "Remove it: it is half of a character that was cut",
         )
+
+
+def _template_settings(request: Mapping[str, JsonValue]) -> tuple[Any, dict[str, JsonValue]]:
+    """Return the tools of a request, and its variables of the template."""
+    variables = dict(request)
+    tools, own = variables.pop("tools", None), variables.pop("chat_template_kwargs", None)
+    if isinstance(own, dict):
+        variables |= own
+    for name in _RESERVED & variables.keys():
+        raise BadRequest(
+            f"The request sets {name!r} in chat_template_kwargs, which the server itself sets",
+            "Leave it out",
+        )
+    return tools or None, variables
 
 
 def _check_sanitizing(tokenizer: Any, name: str) -> None:

@@ -91,9 +91,9 @@ class Mixture(LocalModel):
 
     def _sequence(self, request: Request) -> SequenceState:
         sequence = super()._sequence(request)
-        tools = request.options.get("tools")
         for model in self._models[1:]:
-            if tuple(model.chat.prompt_tokens(request.messages, tools=tools)) != sequence.prompt:
+            prompt = model.chat.prompt_tokens(request.messages, options=request.options)
+            if tuple(prompt) != sequence.prompt:
                 raise BadRequest(
                     f"{self._models[0].name!r} and {model.name!r} write the prompt differently, "
                     "so that their next tokens cannot be mixed",

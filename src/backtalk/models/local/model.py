@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from backtalk.errors import MissingExtra
 from backtalk.feedback.record import content_id
+from backtalk.feedback.requests import SETTINGS, request_of
 from backtalk.models.batching import CompletionBatch
 from backtalk.models.errors import BadRequest, ContextTooLong, ModelError
 from backtalk.models.fetched.cache import find_model
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from backtalk.models.local.sampler import SequenceState
 
 T = TypeVar("T")
+
+_OPTIONS = tuple(name for name in SETTINGS if name != "response_format")
+"""Options of a request that the chat template receives."""
 
 
 class LocalModel:
@@ -111,8 +115,9 @@ class LocalModel:
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """Return one completion per request, in order.
 
-        The only key of a request's ``options`` is ``tools``, which the template receives. The
-        seconds of a batch are divided equally among its requests.
+        The keys of a request's ``options`` are ``tools``, ``documents``, ``reasoning_effort``,
+        ``enable_thinking`` and ``chat_template_kwargs``, which the template receives. The seconds
+        of a batch are divided equally among its requests.
 
         Raises
         ------
@@ -159,7 +164,7 @@ class LocalModel:
 
     def bound(self, request: Request) -> Usage:
         """Return the maximum usage of a request; the number of prompt tokens is exact."""
-        prompt = self.chat.prompt_tokens(request.messages, tools=request.options.get("tools"))
+        prompt = self.chat.prompt_tokens(request.messages, options=request.options)
         return Usage(1, len(prompt), max(self._max_new_tokens(request, len(prompt)), 0))
 
     def load_trainable_engine(self) -> Engine:
@@ -251,13 +256,16 @@ class LocalModel:
     def _sequence(self, request: Request) -> SequenceState:
         from backtalk.models.local.sampler import SequenceState  # noqa: PLC0415 - loads torch
 
-        for option in request.options:
-            if option != "tools":
+        # A response format that the stored request of a prompt had is shown to the model; a new
+        # request for one would get an answer that does not keep to it.
+        own = request_of(request.messages)
+        for option, value in request.options.items():
+            if option not in _OPTIONS and (option not in SETTINGS or own.get(option) != value):
                 raise BadRequest(
                     f"The local model {self.name!r} has no option {option!r}",
-                    "Leave it out; known: tools",
+                    f"Leave it out; known: {', '.join(_OPTIONS)}",
                 )
-        prompt = self.chat.prompt_tokens(request.messages, tools=request.options.get("tools"))
+        prompt = self.chat.prompt_tokens(request.messages, options=request.options)
         max_new_tokens = self._max_new_tokens(request, len(prompt))
         if max_new_tokens < 1:
             raise self._too_long(f"A prompt of {len(prompt)} tokens")

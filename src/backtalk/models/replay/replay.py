@@ -12,6 +12,7 @@ from backtalk.errors import UnknownName
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Interaction, prompt_text
 from backtalk.feedback.record import content_id
+from backtalk.feedback.requests import without_request
 from backtalk.models.batching import generate_sequentially
 from backtalk.models.errors import NotRecorded
 from backtalk.models.options import ReplayOrder
@@ -145,7 +146,7 @@ class Replay:
         exact = self._by_request.get(request.key) if self._by_request else None
         if exact is not None:
             return exact
-        key = prompt_key(request.messages)
+        key = prompt_key(without_request(request.messages))
         rows = self._by_prompt.get(key)
         if rows is None:
             raise self._missing(request, 0)

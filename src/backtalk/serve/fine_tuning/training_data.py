@@ -62,8 +62,6 @@ class FileReport:
     """Number of invalid lines."""
     reasons: list[str] = field(default_factory=list)
     """Reasons of the first invalid lines."""
-    with_tools: int = 0
-    """Number of lines with tools, which are no part of the prompts."""
     with_reasoning: int = 0
     """Number of conversations whose answers have reasoning."""
     pairs_with_reasoning: int = 0
@@ -137,7 +135,6 @@ def read_cases(
             report.reject(line, str(error))
         else:
             report.examples += 1
-            report.with_tools += _has_tools(row)
             if is_pair:
                 report.pairs_with_reasoning += has_reasoning(row)
             else:
@@ -157,11 +154,6 @@ def _of_line(case: Case, line: int) -> Case:
             for item in case.feedback
         ),
     )
-
-
-def _has_tools(row: Row) -> bool:
-    request = row.get("input")
-    return bool(row.get("tools") or (isinstance(request, dict) and request.get("tools")))
 
 
 def _has_openai_layout(path: Path) -> bool:

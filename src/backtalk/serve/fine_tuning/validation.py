@@ -36,13 +36,6 @@ def check_job(
     spec = read_spec(job)
     minimum = 1 if spec.type == "backtalk" else settings.min_examples
     report = check_files(spec, files, minimum=minimum)
-    if report.with_tools:
-        append_event(
-            store,
-            job.id,
-            f"The tools of {report.with_tools:,} examples are not part of their prompts",
-            level="warn",
-        )
     reasoning = report.pairs_with_reasoning
     if report.with_reasoning and not learns_reasoning(spec, settings.options):
         reasoning += report.with_reasoning
