@@ -7,9 +7,9 @@ the target policy.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,9 +18,17 @@ from backtalk.stats.estimate import Estimate, InvalidValues, NoSpread, NotIdenti
 from backtalk.stats.intervals.choose import mean_interval
 from backtalk.stats.intervals.clusters import totals
 from backtalk.stats.intervals.means import t_interval
+from backtalk.stats.off_policy_intervals import (
+    MIN_REWARDS,
+    MIN_ROWS,
+    betting_limit,
+    effective_number,
+    rows_of_variance,
+)
 from backtalk.stats.validation import (
     Floats,
     bounded_values,
+    check_level,
     finite_values,
     group_numbers,
     is_number,
@@ -34,6 +42,7 @@ ESTIMATORS: tuple[Estimator, ...] = ("ips", "snips", "dr")
 
 _MIN_SAMPLE_SIZE = 10.0
 _LARGE_SAMPLE = 1000
+_MIN_UNBOUNDED = 15.0
 _MAX_STANDARD_ERRORS = 4.0
 _FOLDS = 5
 
@@ -118,7 +127,7 @@ def ips(
     clusters: ArrayLike | None = None,
     *,
     clip: float | None = None,
-    bounds: Bounds | None = None,
+    bounds: Bounds | None = (0.0, 1.0),
     level: float = 0.95,
 ) -> OffPolicyEstimate:
     """Estimate a policy's value by inverse propensity scores: the mean of ``w r``.
@@ -137,26 +146,27 @@ def ips(
         independent.
     clip : float, optional
         Maximum weight; larger weights are clipped. Default: no clipping.
-    bounds : tuple[float, float], optional
-        Ends of the rewards' scale. They are used if the rewards show no spread, because all are
-        equal or of one cluster: the interval is then that of as many equal rewards as the
-        effective sample size, on that scale. Default: unknown.
+    bounds : tuple[float, float] or None, default (0.0, 1.0)
+        Ends of the rewards' scale; None if it has none. If few rows hold the variance, as with
+        rare rewards or large weights, the interval is found by betting, which needs the bounds.
     level : float, default 0.95
         Nominal coverage of the interval.
 
     Raises
     ------
     NotIdentified
-        If the effective sample size is below 10.
+        If the effective sample size is below 10, or, without bounds, the variance rests on fewer
+        than 15 rewards.
     NoSpread
         If there are no bounds and the rewards show no spread.
     InvalidValues
         If lengths differ, a value is missing or out of bounds, a weight is negative, or the clip
         is not above 0.
     """
-    values, clipped = _validate(rewards, weights, clip, bounds)
-    estimate = _mean(values * clipped, clipped, clusters, bounds, level)
-    return _make_estimate("ips", estimate, weights, clipped, clip)
+    sample = _validate(rewards, weights, clip, bounds, clusters)
+    terms = sample.values * sample.weights
+    estimate = sample.interval(float(terms.mean()), terms, level)
+    return _make_estimate("ips", estimate, weights, sample.weights, clip)
 
 
 def snips(
@@ -165,7 +175,7 @@ def snips(
     clusters: ArrayLike | None = None,
     *,
     clip: float | None = None,
-    bounds: Bounds | None = None,
+    bounds: Bounds | None = (0.0, 1.0),
     level: float = 0.95,
 ) -> OffPolicyEstimate:
     """Estimate a policy's value by self-normalised scores: ``sum w r / sum w``.
@@ -185,10 +195,11 @@ def snips(
     NotIdentified, NoSpread, InvalidValues
         See :func:`ips`.
     """
-    values, clipped = _validate(rewards, weights, clip, bounds)
+    sample = _validate(rewards, weights, clip, bounds, clusters)
+    values, clipped = sample.values, sample.weights
     value = float(np.clip(clipped @ values / clipped.sum(), values.min(), values.max()))
     terms = value + clipped / clipped.mean() * (values - value)
-    estimate = _mean(terms, clipped, clusters, bounds, level)
+    estimate = sample.interval(value, terms, level, sizes=clipped)
     low, high = bounds or (float(values.min()), float(values.max()))
     bounded = replace(
         estimate, value=value, low=max(low, estimate.low), high=min(high, estimate.high)
@@ -204,7 +215,7 @@ def doubly_robust(
     clusters: ArrayLike | None = None,
     *,
     clip: float | None = None,
-    bounds: Bounds | None = None,
+    bounds: Bounds | None = (0.0, 1.0),
     level: float = 0.95,
 ) -> OffPolicyEstimate:
     """Estimate a policy's value by a doubly robust estimator: a reward model with a correction.
@@ -228,12 +239,12 @@ def doubly_robust(
     NotIdentified, NoSpread, InvalidValues
         See :func:`ips`.
     """
-    values, clipped = _validate(rewards, weights, clip, bounds)
+    sample = _validate(rewards, weights, clip, bounds, clusters)
     logged, target = finite_values(predicted, "predicted"), finite_values(expected, "expected")
-    require_same_length(rewards=values, predicted=logged, expected=target)
-    terms = target + clipped * (values - logged)
-    estimate = _mean(terms, clipped, clusters, bounds, level)
-    return _make_estimate("dr", estimate, weights, clipped, clip)
+    require_same_length(rewards=sample.values, predicted=logged, expected=target)
+    terms = target + sample.weights * (sample.values - logged)
+    estimate = sample.interval(float(terms.mean()), terms, level, model=(logged, target))
+    return _make_estimate("dr", estimate, weights, sample.weights, clip)
 
 
 def cross_fit_rewards(
@@ -300,9 +311,116 @@ def cross_fit_rewards(
     return np.clip(predicted, low, high), np.clip(expected, low, high)
 
 
+@dataclass(frozen=True)
+class _Sample:
+    """Logged rewards with their weights, checked."""
+
+    values: Floats
+    weights: Floats
+    clusters: ArrayLike | None
+    bounds: Bounds | None
+
+    def interval(
+        self,
+        value: float,
+        terms: Floats,
+        level: float,
+        *,
+        sizes: Floats | None = None,
+        model: tuple[Floats, Floats] | None = None,
+    ) -> Estimate:
+        """Return the interval of a mean of terms, by betting if few rows hold its variance.
+
+        Parameters
+        ----------
+        value : float
+            Point estimate.
+        terms : Floats
+            One term per reward, shape (n,), of which the mean is taken.
+        level : float
+            Nominal coverage.
+        sizes : Floats, optional
+            Weights of a self-normalised estimate, shape (n,). Default: a plain mean.
+        model : tuple[Floats, Floats], optional
+            Predicted and expected rewards of a doubly robust estimate. Default: no model.
+        """
+        if self._fewest(terms) >= 1:
+            if terms.size < _LARGE_SAMPLE:
+                return mean_interval(terms, self.clusters, bounds=None, level=level)
+            return t_interval(terms, self.clusters, level=level)
+        if self.bounds is None:
+            self._refuse(terms)
+        assert self.bounds is not None
+        low, high = self.bounds
+        scaled = [(array - low) / (high - low) for array in (self.values, *(model or ()))]
+        lower = self._limit(scaled, sizes, level)
+        upper = 1 - self._limit([1 - array for array in scaled], sizes, level)
+        return Estimate(
+            value,
+            min(low + (high - low) * lower, value),
+            max(low + (high - low) * upper, value),
+            check_level(level),
+            terms.size,
+            None if self.clusters is None else group_numbers(self.clusters, terms.size)[1],
+            "betting",
+        )
+
+    def _fewest(self, terms: Floats) -> float:
+        """Return the scarcest effective number of the sample as a share of what is needed."""
+        data = totals(terms, self.clusters)
+        residuals = data.sums - terms.mean() * data.sizes
+        if residuals.size < 2:
+            return 0.0
+        rows = rows_of_variance(residuals)
+        if self.bounds is None:
+            return rows / _MIN_UNBOUNDED
+        low, high = self.bounds
+        rewards = [
+            effective_number(totals(self.weights * part, self.clusters).sums)
+            for part in (self.values - low, high - self.values)
+        ]
+        return min(rows / MIN_ROWS, min(rewards) / MIN_REWARDS)
+
+    def _refuse(self, terms: Floats) -> NoReturn:
+        data = totals(terms, self.clusters)
+        number = rows_of_variance(data.sums - terms.mean() * data.sizes)
+        mend = "Pass bounds=, the ends of the rewards' scale, which give an interval even then"
+        if data.sums.size < 2 or number == 0:
+            raise NoSpread(
+                "Fewer than two values differ, or all are of one cluster, so there is no spread",
+                mend,
+            )
+        needed = math.ceil(terms.size * _MIN_UNBOUNDED / number)
+        raise NotIdentified(
+            f"The variance of {terms.size} weighted rewards rests on {number:.1f} of them, and an "
+            f"interval on a scale without bounds needs {_MIN_UNBOUNDED:g}",
+            f"{mend}, or log about {needed} rewards",
+        )
+
+    def _limit(self, scaled: list[Floats], sizes: Floats | None, level: float) -> float:
+        """Return the lower limit of a mean of rewards on a scale from 0 to 1."""
+        sums, shortfall = self.weights * scaled[0], 0.0
+        ones = np.ones(sums.size)
+        if len(scaled) == 3:
+            correction = totals(scaled[2] - self.weights * scaled[1], self.clusters)
+            worst = float((-correction.sums / correction.sizes).max())
+            shortfall = max(worst, 0.0) * float(np.max(correction.sizes))
+            sums = sums + scaled[2] - self.weights * scaled[1]
+        return betting_limit(
+            totals(sums, self.clusters).sums,
+            totals(ones if sizes is None else sizes, self.clusters).sums,
+            shortfall,
+            level,
+        )
+
+
 def _validate(
-    rewards: ArrayLike, weights: ArrayLike, clip: float | None, bounds: Bounds | None
-) -> tuple[Floats, Floats]:
+    rewards: ArrayLike,
+    weights: ArrayLike,
+    clip: float | None,
+    bounds: Bounds | None,
+    clusters: ArrayLike | None,
+) -> _Sample:
     values = (
         finite_values(rewards, "rewards")
         if bounds is None
@@ -314,7 +432,7 @@ def _validate(
         raise InvalidValues("A weight is below 0", "Compute weights with importance_weights")
     if clip is not None and not (is_number(clip) and clip > 0):
         raise InvalidValues(f"Weights cannot be clipped to {clip!r}", "Give a number above 0")
-    size = _effective_size(ratios)
+    size = effective_number(ratios)
     if size < _MIN_SAMPLE_SIZE:
         raise NotIdentified(
             f"The log does not cover this policy's answers: {values.size} logged rewards have an "
@@ -322,44 +440,8 @@ def _validate(
             "Serve the policy to part of the traffic, in an experiment, or log answers that are "
             "sampled with more randomness",
         )
-    return values, ratios if clip is None else np.minimum(ratios, clip)
-
-
-def _effective_size(weights: Floats) -> float:
-    squares = float((weights**2).sum())
-    return float(weights.sum()) ** 2 / squares if squares else 0.0
-
-
-def _mean(
-    terms: Floats,
-    weights: Floats,
-    clusters: ArrayLike | None,
-    bounds: Bounds | None,
-    level: float,
-) -> Estimate:
-    """Estimate the mean of the terms, by the bounds of the rewards if the terms have no spread."""
-    small = terms.size < _LARGE_SAMPLE
-    interval: Callable[..., Estimate] = mean_interval if small else t_interval
-    options = {"bounds": None} if small else {}
-    try:
-        return interval(terms, clusters, level=level, **options)
-    except NoSpread as error:
-        if bounds is None:
-            raise NoSpread(
-                error.what,
-                "Pass bounds=, the ends of the rewards' scale, which give an interval even then",
-            ) from None
-    value = float(terms.mean())
-    count = max(int(_effective_size(totals(weights, clusters).sums)), 1)
-    equal = mean_interval(np.full(count, np.clip(value, *bounds)), bounds=bounds, level=level)
-    return replace(
-        equal,
-        value=value,
-        low=min(equal.low, value),
-        high=max(equal.high, value),
-        n=terms.size,
-        clusters=None if clusters is None else group_numbers(clusters, terms.size)[1],
-    )
+    clipped = ratios if clip is None else np.minimum(ratios, clip)
+    return _Sample(values, clipped, clusters, bounds)
 
 
 def _make_estimate(
@@ -373,7 +455,7 @@ def _make_estimate(
     return OffPolicyEstimate(
         estimator=estimator,
         estimate=replace(estimate, method=f"{estimator}, {estimate.method}"),
-        effective_sample_size=_effective_size(clipped),
+        effective_sample_size=effective_number(clipped),
         mean_weight=float(ratios.mean()),
         mean_weight_error=float(ratios.std(ddof=1) / np.sqrt(ratios.size)),
         largest_weight=float(ratios.max()),
