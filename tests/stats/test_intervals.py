@@ -217,3 +217,22 @@ def test_pairs_are_narrower_than_their_sides_where_prompts_matter():
 def test_expit_has_no_overflow_and_is_odd(x):
     assert expit(x) + expit(-x) == pytest.approx(1)
     assert normal_quantile(0.975) == pytest.approx(1.959964, abs=1e-6)
+
+
+def test_unequal_clusters_widen_the_bootstrap_and_equal_ones_do_not():
+    """Half of each deviation is shared by its cluster; sizes have a Pareto tail."""
+    rng = np.random.default_rng(21)
+    covered = []
+    for _ in range(200):
+        sizes = np.minimum(np.ceil(rng.pareto(1.5, 20) + 1), 60).astype(int)
+        labels = np.repeat(np.arange(20), sizes)
+        values = rng.standard_t(3, 20)[labels] + rng.standard_t(3, labels.size)
+        result = bootstrap(values, labels, resamples=300)
+        student = mean_interval(values, labels, bounds=None, method="t")
+        assert result.low <= student.low <= student.high <= result.high
+        covered.append(not result.excludes(0))
+    assert np.mean(covered) >= 0.89
+    values = rng.normal(size=60)
+    single = bootstrap(values[::3])
+    copied = bootstrap(np.repeat(values[::3], 3), np.repeat(np.arange(20), 3))
+    assert copied.width == pytest.approx(single.width)

@@ -98,9 +98,9 @@ def test_rare_rewards_of_a_rare_arm_are_covered(epsilon, n):
         weights = np.where(arm, 1 / epsilon, 0.0)
         try:
             results = [
-                ips(rewards, weights),
-                snips(rewards, weights),
-                doubly_robust(rewards, weights, np.full(n, 0.05), np.full(n, 0.05)),
+                ips(rewards, weights, bounds=(0, 1)),
+                snips(rewards, weights, bounds=(0, 1)),
+                doubly_robust(rewards, weights, np.full(n, 0.05), np.full(n, 0.05), bounds=(0, 1)),
             ]
         except NotIdentified:
             continue

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from backtalk.stats.estimate import Estimate, InvalidValues, NoSpread
 from backtalk.stats.intervals.clusters import Totals, totals
+from backtalk.stats.intervals.means import t_interval
 from backtalk.stats.validation import Floats, check_level, finite_values
 
 _MAX_CELLS = 4_000_000
@@ -37,7 +38,8 @@ def bootstrap(
     method : str, default "studentised"
         ``studentised`` uses the quantiles of (mean* - mean) / error*, which adapts to skew;
         ``percentile`` uses those of mean*, which does not, and is too short below about 50
-        clusters (Efron and Tibshirani 1993, chapters 12 and 13).
+        clusters (Efron and Tibshirani 1993, chapters 12 and 13). With clusters of unequal sizes
+        the studentised interval allows for their leverage, and includes the t interval.
     resamples : int, default 2000
         Number of resamples.
     level : float, default 0.95
@@ -55,6 +57,10 @@ def bootstrap(
     ends = bootstrap_limits(
         data, method=method, resamples=resamples, level=check_level(level), seed=seed
     )
+    if method == "studentised" and (data.sizes != data.sizes[0]).any():
+        # Resamples seldom show what one large cluster could have been: t knows its leverage.
+        student = t_interval(array, clusters, level=level)
+        ends = min(ends[0], student.low), max(ends[1], student.high)
     count = None if clusters is None else data.sums.size
     name = f"{method} bootstrap"
     return Estimate(float(array.mean()), *ends, level, array.size, count, name)
@@ -103,7 +109,25 @@ def bootstrap_limits(
     spread = errors > 1e-9 * error
     pivots = (means[spread] - mean) / errors[spread]
     below, above = np.quantile(pivots, tails)
+    error *= _leverage_factor(data)
     return mean - float(above) * error, mean - float(below) * error
+
+
+def _leverage_factor(data: Totals) -> float:
+    """Return the jackknife error of the mean (CR3) over that for clusters of equal sizes.
+
+    A large cluster draws the mean to itself, so its residual is too small by 1 minus its share.
+    Bell and McCaffrey (2002), "Bias reduction in standard errors for linear regression with
+    multi-stage samples". The factor is 1 if all sizes are equal.
+    """
+    share = data.sizes / data.sizes.sum()
+    residuals = data.sums - data.sums.sum() * share
+    squares = float((residuals**2).sum())
+    if (share == share[0]).all() or squares == 0:
+        return 1.0
+    left = np.maximum(1 - share, 1e-9)
+    ratio = float(np.sqrt(((residuals / left) ** 2).sum() / squares))
+    return max(1.0, ratio * (1 - 1 / share.size))
 
 
 def _mean_and_error(indices: NDArray[np.integer[Any]], data: Totals) -> tuple[Floats, Floats]:
