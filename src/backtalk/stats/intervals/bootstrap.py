@@ -127,7 +127,7 @@ def _leverage_factor(data: Totals) -> float:
         return 1.0
     left = np.maximum(1 - share, 1e-9)
     ratio = float(np.sqrt(((residuals / left) ** 2).sum() / squares))
-    return max(1.0, ratio * (1 - 1 / share.size))
+    return float(max(1.0, ratio * (1 - 1 / share.size)))
 
 
 def _mean_and_error(indices: NDArray[np.integer[Any]], data: Totals) -> tuple[Floats, Floats]:
