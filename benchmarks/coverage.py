@@ -1,6 +1,6 @@
 """Coverage of off-policy intervals: ``python -m benchmarks.coverage``.
 
-Two kinds of logs, neither of which the tests use: a rare arm, whose reward depends on a uniform
+Two kinds of logs: a rare arm, whose reward depends on a uniform
 context, and a normal action that the target shifts, which has log-normal weights. The reward model
 of the doubly robust estimate is cross-fitted. Nominal coverage 95 %, seed 7.
 """
