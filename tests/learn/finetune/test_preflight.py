@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from benchmarks.tiny_architectures import tiny_config, tiny_model
 from transformers import AutoModelForCausalLM
 
 from backtalk import Policy
@@ -19,6 +20,7 @@ from backtalk.learn.finetune import (
     get_objective,
 )
 from backtalk.learn.finetune import preflight as preflight_module
+from backtalk.learn.finetune.dropout import without_dropout
 from backtalk.learn.finetune.encoding import Encoder, ResponseText
 from backtalk.learn.finetune.logprobs import LogProbModel
 from backtalk.learn.finetune.packing import pack
@@ -251,3 +253,21 @@ def test_noise_that_is_left_in_training_is_found(student):
     assert failed(result) == ["first loss of dpo on preference"]
     (check,) = [check for check in result.checks if not check.passed]
     assert "differs from the reference by at most" in check.measured
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "falcon", "gpt_neo", "gptj", "opt", "mixtral"])
+def test_dropout_is_off_wherever_its_rate_is_read(architecture):
+    config = tiny_config(architecture)
+    for name, value in list(vars(config).items()):
+        if isinstance(value, float) and ("drop" in name or "jitter" in name):
+            setattr(config, name, 0.3)
+    model = tiny_model(config)
+    ids = torch.arange(3, 11)[None]
+    before = config.to_dict()
+    with torch.no_grad():
+        expected = model(input_ids=ids).logits
+        model.train()
+        with without_dropout(model):
+            assert torch.equal(model(input_ids=ids).logits, expected)
+            assert model.config.to_dict() == before
+        assert not torch.allclose(model(input_ids=ids).logits, expected, atol=0.01)

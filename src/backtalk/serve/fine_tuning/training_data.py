@@ -20,7 +20,6 @@ from backtalk.policy import Policy, list_policies, save_policy
 from backtalk.policy.origin import save_prompt_keys
 from backtalk.serve.files.file_store import FileStore
 from backtalk.serve.fine_tuning.file_rows import (
-    Row,
     has_reasoning,
     is_preference,
     preference_cases,
