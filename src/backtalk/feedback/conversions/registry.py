@@ -27,7 +27,7 @@ class Conversion:
     """Requirement on the feedback, in words; empty if there is none."""
 
 
-_MODULES = ("critiques", "examples", "labels", "pairs", "scores", "weights")
+_MODULES = ("critiques", "examples", "labels", "pairs", "rankings", "scores", "weights")
 
 CONVERSIONS: Registry[Conversion] = Registry(
     "conversion",

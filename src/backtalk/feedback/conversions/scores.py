@@ -59,7 +59,7 @@ def ranking_rankings(case: Case) -> list[RankingView]:
     """Convert rankings."""
     return [
         RankingView(
-            **_tiers(case, item.tiers),
+            **tiers_of(case, item.tiers),
             within=item.within,
             aspect=item.aspect,
             **provenance(case, item),
@@ -80,7 +80,7 @@ def rating_rankings(case: Case) -> list[RankingView]:
             tiers[rating.value].append(rating.response)
         rankings.append(
             RankingView(
-                **_tiers(case, tiers.values()),
+                **tiers_of(case, tiers.values()),
                 aspect=aspect,
                 **provenance(case, *ratings),
             )
@@ -88,7 +88,7 @@ def rating_rankings(case: Case) -> list[RankingView]:
     return rankings
 
 
-def _tiers(case: Case, tiers: Iterable[Sequence[str]]) -> dict[str, Any]:
+def tiers_of(case: Case, tiers: Iterable[Sequence[str]]) -> dict[str, Any]:
     """Return the fields of a view that hold tiers of responses."""
     responses = [[case.interaction.response(id_) for id_ in tier] for tier in tiers]
     messages = tuple(tuple(item.messages for item in tier) for tier in responses)
