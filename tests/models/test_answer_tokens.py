@@ -180,3 +180,18 @@ def _cached_smollm2():
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "backtalk"
     folders = [path.parent for path in cache.glob("**/tokenizer.json") if "smollm2" in str(path)]
     return str(folders[0]) if folders else None
+
+
+def test_a_token_that_the_model_has_no_embedding_for_is_named():
+    tokenizer = made_tokenizer("smollm")
+    own = tokenizer.convert_tokens_to_ids("</think>")
+    chat = ChatTemplate(
+        tokenizer,
+        name="small",
+        eos_token_ids=frozenset({tokenizer.eos_token_id}),
+        vocabulary_size=own,
+    )
+    message = rf"larger than the model.*'</think>' with id {own}, and the model knows {own} tokens"
+    with pytest.raises(TemplateError, match=message):
+        chat.conversation_tokens([Message.user("Hi")], "a</think>b")
+    assert chat.conversation_tokens([Message.user("Hi")], "Hello.")

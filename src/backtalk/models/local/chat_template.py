@@ -70,6 +70,8 @@ class ChatTemplate:
         Jinja chat template, or ``"plain"``; the tokenizer's own template by default.
     options : Mapping[str, JsonValue], optional
         Variables of the template, such as ``enable_thinking``.
+    vocabulary_size : int, optional
+        Number of tokens that the model has embeddings for; unknown by default.
 
     Raises
     ------
@@ -85,6 +87,7 @@ class ChatTemplate:
         eos_token_ids: frozenset[int],
         template: str | None = None,
         options: Mapping[str, JsonValue] | None = None,
+        vocabulary_size: int | None = None,
     ) -> None:
         if template is None and not tokenizer.chat_template:
             raise TemplateError(
@@ -101,6 +104,7 @@ class ChatTemplate:
         self._tokenizer = tokenizer
         self._answers = AnswerTokenizer(tokenizer)
         self._name = name
+        self._vocabulary_size = vocabulary_size
         self._lock = threading.Lock()
         self._recent: dict[str, tuple[int, ...]] = {}
         self._template = _plain_template(tokenizer) if template == PLAIN else template
@@ -148,6 +152,7 @@ class ChatTemplate:
             tokens = self._recent.get(key)
         if tokens is None:
             tokens = tuple(self._render(messages, opens_answer=True))
+            self._check_known(tokens)
             with self._lock:
                 self._recent[key] = tokens
                 if len(self._recent) > _RECENT_PROMPTS:
@@ -212,6 +217,7 @@ class ChatTemplate:
             if whole[: len(prompt)] == prompt and not own_tokens:
                 tokens = self._until_end(whole[len(prompt) :])
                 if self._answers.is_exact(prompt, tokens, text):
+                    self._check_known(tokens)
                     return prompt, [*tokens, frame.end]
             continued = self._answers.encode(prompt, pieces)
             if continued is None:
@@ -221,7 +227,21 @@ class ChatTemplate:
                     "Leave it out, or replace those characters; unicodedata.normalize composes "
                     "letters and accents",
                 )
+            self._check_known(continued)
         return prompt, [*continued, frame.end]
+
+    def _check_known(self, tokens: Sequence[int]) -> None:
+        """Raise ``TemplateError`` if the model has no embedding for a token."""
+        size = self._vocabulary_size
+        unknown = None if size is None else next((id_ for id_ in tokens if id_ >= size), None)
+        if unknown is not None:
+            raise TemplateError(
+                f"The tokenizer of {self._name!r} is larger than the model: it writes the token "
+                f"{self._tokenizer.convert_ids_to_tokens(unknown)!r} with id {unknown}, and the "
+                f"model knows {size:,} tokens",
+                "Use the tokenizer that the model was trained with, or a model whose embeddings "
+                "were resized to it",
+            )
 
     def _answered(
         self, messages: Sequence[Message], completion: str, reasoning: str | None

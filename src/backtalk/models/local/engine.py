@@ -49,7 +49,8 @@ class Engine:
         """Maximum number of tokens of prompt and completion; ``None`` if unknown."""
         self.eos_token_ids = _eos_token_ids(model, tokenizer)
         """Tokens that end a completion."""
-        self._vocabulary_size = int(config.vocab_size)
+        self.vocabulary_size = int(model.get_input_embeddings().weight.shape[0])
+        """Number of tokens that the model has embeddings for."""
         self._busy = threading.RLock()
 
     @property
@@ -129,7 +130,7 @@ class Engine:
             Maximum number of tokens in a batch, with padding.
         """
         lengths = [len(prompt) + len(completion) for prompt, completion in pairs]
-        limit = min(batch_tokens, max(_MAX_LOGITS // self._vocabulary_size, 1))
+        limit = min(batch_tokens, max(_MAX_LOGITS // self.vocabulary_size, 1))
         results: dict[int, NDArray[np.float64]] = {}
         for batch in _batches(lengths, limit):
             with self._busy, suitable_threads(self.model):

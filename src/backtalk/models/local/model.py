@@ -227,6 +227,7 @@ class LocalModel:
             eos_token_ids=engine.eos_token_ids,
             template=self.chat_template,
             options=self.template_options,
+            vocabulary_size=self._engine.vocabulary_size,
         )
 
     def _generate(
