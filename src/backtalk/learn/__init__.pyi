@@ -4,6 +4,7 @@ from .availability import MethodAvailability as MethodAvailability
 from .availability import ViewSource as ViewSource
 from .availability import available_methods as available_methods
 from .context import MethodContext as MethodContext
+from .held_out_preferences import held_out_preferences as held_out_preferences
 from .method import METHODS as METHODS
 from .method import Method as Method
 from .method import MethodDescription as MethodDescription

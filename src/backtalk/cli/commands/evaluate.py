@@ -33,6 +33,7 @@ from backtalk.cli.options import (
 
 if TYPE_CHECKING:
     from backtalk.evaluate.result import Evaluation
+    from backtalk.learn.training_set import Split
     from backtalk.policy import Policy
     from backtalk.store import Store
 
@@ -48,6 +49,29 @@ def evaluate_command(
     against: BaselineOption = None,
     judge: JudgeOption = None,
     guard: GuardOption = None,
+    preferences: Annotated[
+        bool,
+        typer.Option(
+            "--preferences",
+            help="Without a judge: how often the policy's log-probabilities rank the preferred "
+            "answer of a held-out pair higher. For local models.",
+        ),
+    ] = False,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            help="With --preferences: reference of the implicit reward. Default: that of the "
+            "training."
+        ),
+    ] = None,
+    beta: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="With --preferences: factor of the implicit reward. Default: that of the "
+            "training, or 0.1.",
+        ),
+    ] = None,
     split: SplitOption = "held-out",
     prompts: PromptsOption = None,
     limit: LimitOption = None,
@@ -81,6 +105,7 @@ def evaluate_command(
     - `backtalk evaluate chooser --judge llm:MODEL@http://localhost:8000/v1 --max-calls 500`
     - `backtalk evaluate chooser --against plain --judge true-utility`
     - `backtalk evaluate chooser --judge recorded --report report.html`
+    - `backtalk evaluate tuned --preferences --against plain`
     """
     import asyncio
 
@@ -94,10 +119,43 @@ def evaluate_command(
         warn_if_circular,
     )
     from backtalk.cli.output import progress_bars, say_json
+    from backtalk.cli.preferences import refuse_options
     from backtalk.cli.sending import sending
     from backtalk.models import load_prices
     from backtalk.reports import evaluation_report, read_examples, read_training
 
+    if preferences:
+        refuse_options(
+            {
+                "--judge": judge,
+                "--guard": guard,
+                "--prompts": prompts,
+                "--report": report,
+                "--fresh": fresh,
+                "--no-wait": not wait,
+                "--max-calls": max_calls is not None,
+                "--max-tokens": max_tokens is not None,
+                "--max-money": max_money is not None,
+                "--max-seconds": max_seconds is not None,
+                "--prices": prices,
+                "--send-to": send_to,
+            },
+            "with --preferences nothing is generated and no judge judges",
+        )
+        with opened(store, project) as db:
+            _evaluate_preferences(
+                db,
+                find_policy(candidate, db),
+                against=None if against is None else find_policy(against, db),
+                reference=None if reference is None else find_policy(reference, db),
+                beta=beta,
+                split=split,
+                limit=limit,
+                seed=seed,
+                json=json,
+            )
+        return
+    refuse_options({"--reference": reference, "--beta": beta is not None}, "it needs --preferences")
     budget = make_budget(
         calls=max_calls,
         tokens=max_tokens,
@@ -149,6 +207,59 @@ def evaluate_command(
             return
         show(result, new, old, priced=prices is not None)
         show_next(result, new, db, judge=judge, options=options)
+
+
+def _evaluate_preferences(
+    store: Store,
+    policy: Policy,
+    *,
+    against: Policy | None,
+    reference: Policy | None,
+    beta: float | None,
+    split: Split,
+    limit: int | None,
+    seed: int,
+    json: bool,
+) -> None:
+    """Print the accuracy of a policy on preferences.
+
+    Parameters
+    ----------
+    store : Store
+        Store of the project.
+    policy : Policy
+        Policy.
+    against, reference, beta, split, limit
+        See :func:`~backtalk.learn.held_out_preferences.held_out_preferences`.
+    seed : int
+        Random seed.
+    json : bool
+        If true, print JSON.
+    """
+    import asyncio
+
+    from backtalk.cli.output import progress_bars, say_json
+    from backtalk.cli.preferences import show_preferences
+    from backtalk.learn.held_out_preferences import held_out_preferences
+    from backtalk.run import Run
+
+    with progress_bars() as progress, Run(seed=seed, progress=progress) as run:
+        result = asyncio.run(
+            held_out_preferences(
+                policy,
+                store,
+                run=run,
+                against=against,
+                reference=reference,
+                beta=beta,
+                split=split,
+                limit=limit,
+            )
+        )
+    if json:
+        say_json(result.to_dict())
+    else:
+        show_preferences(result, policy, against)
 
 
 def policies_of(store: Store, evaluation: Evaluation) -> tuple[Policy, Policy]:
