@@ -1,13 +1,20 @@
 """Write-ahead log: what reaches the disk before an acknowledgement, and damaged lines."""
 
 import itertools
+import json
 import os
 import random
+import stat
 
 import pytest
 
 from backtalk.feedback import Annotator, Interaction, Label
-from backtalk.serve.durability.write_ahead_log import LogPosition, WriteAheadLog
+from backtalk.serve.durability.dead_letters import DeadLetterFile
+from backtalk.serve.durability.write_ahead_log import (
+    LogPosition,
+    WriteAheadLog,
+    WriteAheadLogFull,
+)
 from backtalk.serve.durability.writer import StoreWriter
 from backtalk.serve.observability.metrics import Metrics
 from backtalk.serve.store_connection import StoreConnection
@@ -160,3 +167,73 @@ def test_compaction_removes_nothing_that_is_not_stored(tmp_path):
     log.compact()
     log.append([b"c"])
     assert [line.text for line in log.read()] == [b"c"]
+
+
+def test_a_part_of_a_line_that_a_full_disk_took_is_removed(tmp_path, monkeypatch):
+    log = WriteAheadLog(tmp_path / "s")
+    log.append([b"first"])
+    write = os.write
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda file, data: write(file, data[:9]))
+        with pytest.raises(WriteAheadLogFull, match="is full"):
+            log.append([b"second"])
+    log.append([b"third"])
+    assert [line.text for line in log.read()] == [b"first", b"third"]
+
+
+def test_a_log_whose_segment_was_lost_is_read_from_its_beginning(tmp_path):
+    log = WriteAheadLog(tmp_path / "s")
+    log.append([b"stored", b"also stored"])
+    log.advance(log.read()[-1].end)
+    (segment,) = (tmp_path / "s").glob("*.log")
+    os.close(log._lock)  # as if the machine died before the lines were on disk
+    segment.write_bytes(b"")
+    again = WriteAheadLog(tmp_path / "s")
+    again.append([b"next"])
+    assert [line.text for line in again.read()] == [b"next"]
+    again.advance(again.read()[-1].end)
+    assert again.drained
+
+
+def test_only_the_owner_reads_the_files_of_a_log(tmp_path):
+    log = WriteAheadLog(tmp_path / "s")
+    log.append([b"private"])
+    assert stat.S_IMODE(log.folder.stat().st_mode) == 0o700
+    for path in log.folder.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
+
+
+def test_a_record_that_contradicts_a_stored_one_becomes_a_dead_letter(tmp_path, writer):
+    location = tmp_path / "store.db"
+    Store(location).close()
+    for text in ("Yes.", "No."):
+        interaction = Interaction.of("Hi", text).model_copy(update={"id": "same"})
+        writer.append_interaction("default", interaction)
+    labels = [
+        Label(id="l", interaction="same", annotator=Annotator.human("a"), response="0", good=good)
+        for good in (True, False)
+    ]
+    first, second = writer.append_feedback([("default", label) for label in labels])
+    writer.start()
+    assert (first.result(60).status, second.result(60).status) == ("stored", "conflict")
+    with Store(location) as store:
+        (case,) = store.cases()
+    assert case.interaction.responses[0].text == "Yes."  # the first with an id, also in a batch
+    assert [item.good for item in case.feedback] == [True]
+    (line,) = writer.dead_letters.path.read_text().splitlines()
+    letter = json.loads(line)
+    assert (letter["project"], json.loads(letter["record"])["good"]) == ("default", False)
+
+
+def test_a_purge_of_dead_letters_covers_users_annotators_and_undecodable_lines(tmp_path):
+    letters = DeadLetterFile(tmp_path)
+    label = Label(interaction="i", annotator=Annotator.human("bo"), response="0", good=True)
+    letters.add(label.to_json(), "unknown interaction", "default")
+    letters.add("b'00 torn line of bo'", "the line is damaged", "")
+    letters.add(
+        label.model_copy(update={"annotator": Annotator.human("ada")}).to_json(), "r", "default"
+    )
+    letters.add("b'00 torn line of another'", "the line is damaged", "")
+    assert letters.purge("bo") == 2
+    assert len(letters.path.read_text().splitlines()) == 2
+    assert "bo" not in letters.path.read_text()

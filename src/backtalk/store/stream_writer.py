@@ -175,7 +175,10 @@ class _ProjectWriter:
         self.rejected: list[RejectedRecord] = []
 
     def write(self, records: Sequence[Interaction | AnyFeedback]) -> list[WriteResult]:
-        interactions = {r.id: r for r in records if isinstance(r, Interaction)}
+        interactions: dict[str, Interaction] = {}
+        for record in records:
+            if isinstance(record, Interaction):  # the first with an id, as among several batches
+                interactions.setdefault(record.id, record)
         interaction_results = self._write_interactions(interactions)
         items = [record for record in records if not isinstance(record, Interaction)]
         feedback_results = iter(self._write_feedback(items, interactions))
