@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime, timedelta, timezone
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +11,7 @@ from backtalk.feedback.record import now
 from backtalk.formats.archive import read_archive, write_archive
 from backtalk.formats.fields import parse_time
 from backtalk.serve.pages.interactions.filters import _parse_time
+from backtalk.serve.pages.learned.routes import _period
 from backtalk.store import Store
 from tests.store.conftest import location, postgres, postgres_database
 
@@ -67,6 +69,11 @@ def test_a_date_is_the_start_of_its_day_in_utc():
     )
     assert _parse_time("since", "2024-05-31T12:00", later=timedelta()) == NOON
     assert _parse_time("since", "2024-05-31T14:00+02:00", later=timedelta()) == NOON
+
+
+def test_a_day_of_the_page_of_learned_entries_begins_in_utc():
+    request = SimpleNamespace(query={"since": "2024-05-31", "until": "2024-05-31"}.get)
+    assert _period(request) == (NOON.replace(hour=0), NOON.replace(month=6, day=1, hour=0))
 
 
 def test_the_present_is_the_present():

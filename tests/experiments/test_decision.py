@@ -97,6 +97,30 @@ def test_a_winner_with_a_worse_guard_is_stopped(store):
     assert ended.what.reason == "no candidate is left"
 
 
+def test_a_verdict_needs_the_interval_and_the_minimum_of_both_arms(store):
+    trial = make_trial(store, rule=DecisionRule(min_judgements=30))
+    trial.traffic(rates(trial, 0.55, 0.4), 80)
+    (candidate,) = summarise(trial.reader().refresh()).candidates
+    difference = candidate.outcome.difference
+    assert difference.value < 0 < difference.high
+    assert candidate.verdict == "open"
+    assert decide(trial.reader().refresh(), trial.control) is None
+
+
+def test_the_control_needs_the_minimum_of_judgements_as_well(store):
+    trial = make_trial(store, rule=DecisionRule(min_judgements=30))
+    for arm, good, count in ((trial.control, False, 29), (trial.candidates[0], True, 200)):
+        for _ in range(count):
+            interaction = trial.interaction(arm)
+            store.add(interaction, trial.thumb(interaction, good))
+    (candidate,) = summarise(trial.reader().refresh()).candidates
+    assert candidate.outcome.difference.low > 0
+    assert candidate.verdict == "open"
+    interaction = trial.interaction(trial.control)
+    store.add(interaction, trial.thumb(interaction, False))
+    assert summarise(trial.reader().refresh()).candidates[0].verdict == "better"
+
+
 def add_guarded(store, trial, *, count, loss):
     """Add traffic in which the candidate gains thumbs and fails some of the outcomes."""
     for number in range(count):
