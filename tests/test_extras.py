@@ -10,6 +10,8 @@ _PROJECT = tomllib.loads((_ROOT / "pyproject.toml").read_text("utf-8"))["project
 _EXTRAS = _PROJECT["optional-dependencies"]
 _PATTERNS = {"opentelemetry-exporter-NAME"}
 """Names that a reader completes."""
+_OPTIONAL = {"xllamacpp"}
+"""Packages that are used where they are installed, and belong to no extra."""
 
 
 def mentions(pattern):
@@ -17,8 +19,9 @@ def mentions(pattern):
 
 
 def test_every_extra_that_is_named_exists():
-    named = mentions(r'MissingExtra\.named\(\s*"([^"]+)"')
-    for extras in mentions(r"backtalk\[([a-z,]+)\]"):
+    named = set()
+    for pattern in (r'MissingExtra\.named\(\s*"([^"]+)"', r"backtalk\[([a-z,]+)\]"):
+        extras = ",".join(mentions(pattern))
         named |= set(extras.split(","))
     assert {"train", "gguf", "serve"} <= named
     assert named - {"extra"} <= _EXTRAS.keys()  # MissingExtra itself writes `extra`
@@ -26,7 +29,12 @@ def test_every_extra_that_is_named_exists():
 
 def test_every_package_that_is_named_is_required_by_backtalk():
     listed = [*_PROJECT["dependencies"], *(item for items in _EXTRAS.values() for item in items)]
-    known = {re.match(r"[\w.-]+", item)[0] for item in listed} | _PATTERNS | {".", "backtalk"}
+    known = (
+        {re.match(r"[\w.-]+", item)[0] for item in listed}
+        | _PATTERNS
+        | _OPTIONAL
+        | {".", "backtalk"}
+    )
     named = mentions(r"pip install(?: -[\w-]+)* ['\"]?([\w.-]+)")
     assert named
     assert named <= known
