@@ -65,7 +65,8 @@ def measure(model_type: str) -> dict[str, str]:
             local = LocalModel(str(folder))
             _ = local.engine
         except Exception as error:  # noqa: BLE001
-            return cells | {"loads": f"no: {_brief(error)}"}
+            text = str(error).replace(repr(str(folder)), "").replace(str(folder), "")
+            return cells | {"loads": f"no: {' '.join(text.split())[:120]}"}
         cells["loads"] = "yes"
         cells |= _answers(local)
         cells["trains"] = _trains(folder, Artifacts(Path(name) / "artifacts"), adapter="none")
