@@ -195,6 +195,22 @@ def test_a_ranking_is_all_its_pairs_and_they_give_the_ranking_back(order, cuts):
         assert (wins[a] == wins[b]) == (level[a] == level[b])
 
 
+def test_a_pair_of_two_ranks_or_ratings_is_certain_and_a_tie_even():
+    ranking = Ranking(tiers=(("0", "1"), ("2",), ("3",)), **ABOUT)
+    ratings = [Rating(response=str(i), value=v, **ABOUT) for i, v in enumerate((5, 2, 5))]
+    labels = [Label(response=str(i), good=i < 1, **ABOUT) for i in range(2)]
+    preference = Preference(a="0", b="1", verdict="b", **ABOUT)
+    for results in (
+        pairs.ranking_pairs(case(ranking)),
+        pairs.rating_pairs(case(*ratings)),
+        pairs.label_pairs(case(*labels)),
+        pairs.preference_pairs(case(preference)),
+    ):
+        assert results
+        for pair in results:
+            assert pair.probability == (0.5 if pair.tie else 1.0)
+
+
 def test_responses_that_were_not_compared_make_no_pair():
     best = Ranking(tiers=(("2",), ("0", "1")), within="unordered", **ABOUT)
     assert [relation(pair) for pair in pairs.ranking_pairs(case(best))] == [
@@ -279,7 +295,8 @@ def test_the_weights_of_an_edit_cover_the_removed_text(before, after):
 
 
 def test_the_picked_response_beats_the_others_shown():
-    shown = tuple(Shown(response=id_, propensity=0.25) for id_ in ("3", "0", "1"))
+    propensities_shown = {"3": 0.5, "0": 0.25, "1": 0.125}
+    shown = tuple(Shown(response=id_, propensity=p) for id_, p in propensities_shown.items())
     choice = Choice(chosen="0", shown=shown, **ABOUT)
     all_pairs = pairs.choice_pairs(case(choice))
     assert [(relation(pair), pair.first) for pair in all_pairs] == [
