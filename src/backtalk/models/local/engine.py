@@ -250,9 +250,6 @@ def _load(
         # protects float16 from overflow, and changes nothing else.
         weights.config.rescale_every = 0
     weights = weights.to(device).eval()
-    if getattr(weights.config, "rescale_every", 0):
-        # RWKV would divide its parameters in place in evaluation, and save them so.
-        weights.config.rescale_every = 0
     commit = getattr(weights.config, "_commit_hash", None) or revision
     source = f"{model}@{commit}" if folder is None else folder_id(folder)
     stored_format = str(weights.dtype).removeprefix("torch.")
