@@ -89,6 +89,21 @@ def below(name: str, what: str, paper: str = "") -> Expected:
 
 
 @dataclass(frozen=True)
+class Control:
+    """The same figure without the mechanism of the claim, which the figure has to surpass.
+
+    Both are measured with the same seed, so that their difference is paired.
+    """
+
+    name: str
+    """Key of the control in the result of the measuring function."""
+    what: str
+    """Description of what is done instead, for example "feedback shuffled between prompts"."""
+    figure: str
+    """Name of the figure, which must have a direction."""
+
+
+@dataclass(frozen=True)
 class Claim:
     """Headline result of a paper, with the program that reproduces it."""
 
@@ -108,6 +123,20 @@ class Claim:
     seeds: int
     """Number of seeds."""
     measure: MeasureFunction
+    controls: tuple[Control, ...] = ()
+    """Controls of figures; see :class:`Control`."""
+
+    def __post_init__(self) -> None:
+        directed = [item.name for item in self.expected if item.has_direction]
+        names = [item.name for item in (*self.expected, *self.controls)]
+        for control in self.controls:
+            if control.figure not in directed:
+                raise ValueError(
+                    f"claim {self.name!r}: the control {control.name!r} is of the figure "
+                    f"{control.figure!r}, which is not one with a direction: {directed}"
+                )
+            if names.count(control.name) > 1:
+                raise ValueError(f"claim {self.name!r}: two figures are named {control.name!r}")
 
     @property
     def family(self) -> str:
@@ -127,26 +156,62 @@ class Claim:
         return blake2b(source + str(self.seeds).encode(), digest_size=8).hexdigest()
 
     def estimates(self, runs: Sequence[Mapping[str, float]]) -> dict[str, Estimate]:
-        """Return the mean over seeds of each figure, with its interval."""
-        return {
-            item.name: item.estimate([run[item.name] for run in runs]) for item in self.expected
+        """Return the mean over seeds of each figure and control, with its interval.
+
+        The advantage of a figure over a control, in the figure's direction, is below the key
+        :func:`advantage_key` of the control.
+        """
+        figures = {item.name: item for item in self.expected}
+        results = {
+            name: item.estimate([run[name] for run in runs]) for name, item in figures.items()
         }
+        for control in self.controls:
+            figure = figures[control.figure]
+            sign = 1 if figure.above is not None else -1
+            results[control.name] = figure.estimate([run[control.name] for run in runs])
+            results[advantage_key(control)] = over_seeds(
+                [sign * (run[figure.name] - run[control.name]) for run in runs]
+            )
+        return results
 
     def status(self, estimates: Mapping[str, Estimate]) -> Status:
         """Return "holds" if all figures agree with the paper, "partly" if the main result does.
 
         The main result is the first figure. It agrees if its direction holds, or its size if no
-        direction is expected.
+        direction is expected. No figure agrees that does not surpass each of its controls.
         """
         first = self.expected[0]
         main = first.direction_holds if first.has_direction else first.size_holds
-        if not main(estimates[first.name]):
+        if not (main(estimates[first.name]) and self.surpasses_controls(first, estimates)):
             return "fails"
         held = [
-            item.direction_holds(estimates[item.name]) and item.size_holds(estimates[item.name])
+            item.direction_holds(estimates[item.name])
+            and item.size_holds(estimates[item.name])
+            and self.surpasses_controls(item, estimates)
             for item in self.expected
         ]
         return "holds" if all(held) else "partly"
+
+    def surpasses_controls(self, figure: Expected, estimates: Mapping[str, Estimate]) -> bool:
+        """Return true if the interval of each paired advantage over a control lies above 0.
+
+        Parameters
+        ----------
+        figure : Expected
+            Figure of this claim.
+        estimates : mapping of str to Estimate
+            Result of :meth:`estimates`.
+        """
+        return all(
+            estimates[advantage_key(control)].low > 0
+            for control in self.controls
+            if control.figure == figure.name
+        )
+
+
+def advantage_key(control: Control) -> str:
+    """Return the key of a figure's paired advantage over a control."""
+    return f"advantage over {control.name}"
 
 
 def over_seeds(values: Sequence[float]) -> Estimate:
@@ -169,6 +234,7 @@ def claim(
     method: str,
     says: str,
     expected: Sequence[Expected],
+    controls: Sequence[Control] = (),
     world: str = "",
     seeds: int = 5,
 ) -> Callable[[MeasureFunction], MeasureFunction]:
@@ -186,6 +252,8 @@ def claim(
         Result in one sentence.
     expected : sequence of Expected
         Expected figures, the main result first.
+    controls : sequence of Control, default ()
+        What the figures have to surpass.
     world : str, default ""
         World of the reproduction; empty for real data.
     seeds : int, default 5
@@ -201,8 +269,9 @@ def claim(
     def register(measure: MeasureFunction) -> MeasureFunction:
         name = measure.__name__.strip("_").replace("_", "-")
         CLAIMS[name] = Claim(
-            name, system, paper, method, says, world, tuple(expected), seeds, measure
-        )
+            name, system, paper, method, says, world, tuple(expected), seeds, measure,
+            tuple(controls),
+        )  # fmt: skip
         return measure
 
     return register

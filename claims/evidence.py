@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from backtalk.stats import Estimate
-from claims.claim import Claim, Expected, Status
+from claims.claim import Claim, Control, Expected, Status, advantage_key
 from claims.running import Measured, read_measurements
 from claims.systems import systems
 
@@ -22,7 +22,10 @@ Results of papers, and their reproduction by Backtalk. Each claim is a program i
 is the mean over seeds with its 95 % interval. The first figure of a claim is the paper's main
 result. A claim *holds* if every figure has the expected direction and size, and holds *partly* if
 the first figure has its direction but not every figure agrees. Otherwise it *fails*: the result was
-not reproduced, or not shown by this number of runs. Failures are listed too. A sandbox world is
+not reproduced, or not shown by this number of runs. Failures are listed too. A *control* is the
+same figure without what the claim is about, from the same seeds: a figure agrees only if the
+interval of its paired advantage over each of its controls lies above 0. Claims without controls
+show that a figure is reached, not that the method's mechanism is the reason. A sandbox world is
 evidence about the implementation of a method; real data are named where they are used.
 
 """
@@ -48,7 +51,10 @@ class Evidence:
     def complete(self) -> bool:
         """True if every seed was measured."""
         if not self.runs:
-            return {item.name for item in self.claim.expected} == {*self._published_estimates}
+            controls = {item.name for item in self.claim.controls}
+            advantages = {advantage_key(item) for item in self.claim.controls}
+            figures = {item.name for item in self.claim.expected}
+            return figures | controls | advantages == {*self._published_estimates}
         return len(self.runs) == self.claim.seeds
 
     @property
@@ -76,18 +82,30 @@ class Evidence:
 
     @property
     def _published_estimates(self) -> dict[str, Estimate]:
-        """Published estimates of the figures that the claim still has."""
+        """Published estimates of the figures and controls that the claim still has."""
         names = {item.what: item.name for item in self.claim.expected}
         parameters = [parameter.name for parameter in fields(Estimate)]
-        return {
-            names[figure["what"]]: Estimate(**{name: figure[name] for name in parameters})
+
+        def read(entry: Mapping[str, Any]) -> Estimate:
+            return Estimate(**{name: entry[name] for name in parameters})
+
+        results = {
+            names[figure["what"]]: read(figure)
             for figure in self.published.get("figures", ())
             if figure["what"] in names
         }
+        controls = {(item.figure, item.what): item for item in self.claim.controls}
+        for entry in self.published.get("controls", ()):
+            control = controls.get((names.get(entry["figure"], ""), entry["what"]))
+            if control is not None:
+                results[control.name] = read(entry)
+                results[advantage_key(control)] = read(entry["advantage"])
+        return results
 
     def to_dict(self) -> dict[str, Any]:
         """Return the claim and its results, ready for JSON."""
         claim = self.claim
+        figures = {item.name: item.what for item in claim.expected}
         return {
             "claim": claim.name,
             "system": claim.system,
@@ -103,6 +121,16 @@ class Evidence:
             "figures": [
                 {"what": item.what, "paper": item.paper, **self.estimates[item.name].to_dict()}
                 for item in claim.expected
+                if item.name in self.estimates
+            ],
+            "controls": [
+                {
+                    "figure": figures[item.figure],
+                    "what": item.what,
+                    **self.estimates[item.name].to_dict(),
+                    "advantage": self.estimates[advantage_key(item)].to_dict(),
+                }
+                for item in claim.controls
                 if item.name in self.estimates
             ],
         }
@@ -156,8 +184,8 @@ def _page(results: Sequence[Evidence], missing: Sequence[Any]) -> str:
     )
     return (
         f"{HEAD}{len(results)} claims: {summary}.\n\n"
-        "| claim | system | family | status | data | seeds | seconds |\n"
-        f"|---|---|---|---|---|---|---|\n{rows}\n{details}"
+        "| claim | system | family | status | controls | data | seeds | seconds |\n"
+        f"|---|---|---|---|---|---|---|---|\n{rows}\n{details}"
         f"## Not yet\n\n{len(missing)} systems have no claim yet, by family.\n\n{listed}"
     )
 
@@ -170,6 +198,7 @@ def _row(item: Evidence) -> str:
         claim.system,
         claim.family,
         f"**{item.status}**",
+        len(claim.controls),
         data,
         claim.seeds,
         f"{item.seconds:.0f}",
@@ -179,8 +208,15 @@ def _row(item: Evidence) -> str:
 
 def _details(item: Evidence) -> str:
     claim = item.claim
+    estimates = item.estimates
     rows = "".join(
-        _figure(expected, item.estimates.get(expected.name)) for expected in claim.expected
+        _figure(expected, estimates.get(expected.name))
+        + "".join(
+            _control(control, estimates)
+            for control in claim.controls
+            if control.figure == expected.name
+        )
+        for expected in claim.expected
     )
     failures = "".join(f"\nA run failed: `{error}`\n" for error in item.errors)
     return (
@@ -194,11 +230,26 @@ def _figure(expected: Expected, estimate: Estimate | None) -> str:
     if estimate is None:
         measured, mark = "not measured", ""
     else:
-        measured = f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+        measured = _interval(estimate)
         agrees = expected.direction_holds(estimate) and expected.size_holds(estimate)
         mark = "agrees" if agrees else "**differs**"
     cells = (expected.what, measured, _condition(expected), expected.paper or "-", mark)
     return f"| {' | '.join(cells)} |\n"
+
+
+def _control(control: Control, estimates: Mapping[str, Estimate]) -> str:
+    """Return the row of a control, below that of its figure."""
+    measured, condition, mark = "not measured", "advantage above 0", ""
+    if control.name in estimates:
+        advantage = estimates[advantage_key(control)]
+        measured = _interval(estimates[control.name])
+        condition = f"advantage above 0: {_interval(advantage)}"
+        mark = "surpassed" if advantage.low > 0 else "**not surpassed**"
+    return f"| *control: {control.what}* | {measured} | {condition} | - | {mark} |\n"
+
+
+def _interval(estimate: Estimate) -> str:
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
 def _condition(expected: Expected) -> str:

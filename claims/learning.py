@@ -16,7 +16,7 @@ from backtalk.feedback import Demonstration, Interaction
 from backtalk.feedback.case import Case
 from backtalk.feedback.conversions import views
 from backtalk.feedback.interaction import Prompt
-from backtalk.feedback.views import Pair
+from backtalk.feedback.views import CritiqueView, Pair
 from backtalk.learn import get_method
 from backtalk.learn.online.feedback_sources import InMemoryTrainingSet, RewardJudge
 from backtalk.learn.online.loop import OnlineConfig, OnlineLearner
@@ -106,6 +106,20 @@ class Trial:
     def training_set(self, cases: Sequence[Case]) -> InMemoryTrainingSet:
         """Return a training set of these cases."""
         return InMemoryTrainingSet(self.store, cases)
+
+    def shuffled_critiques(self, critiques: Sequence[CritiqueView]) -> InMemoryTrainingSet:
+        """Return the critiques with each text moved to another response, for controls."""
+        order = np.random.default_rng(self.seed).permutation(len(critiques))
+        texts = {
+            int(to): critiques[int(origin)].critique
+            for to, origin in zip(order, np.roll(order, 1), strict=True)
+        }
+        return self.training_set(
+            [
+                critique.model_copy(update={"critique": texts[i]}).records()
+                for i, critique in enumerate(critiques)
+            ]
+        )
 
     def learn(
         self,

@@ -320,16 +320,30 @@ def _gains_over_dpo(
     says="Token rewards that the model finds itself, by a prompt for better and one for worse "
     "answers, make DPO better.",
     expected=[
-        above("over_dpo", "true utility: T-REG less DPO",
+        above("over_dpo", "true utility: T-REG with its default prompts less DPO",
                "length-controlled win rate on AlpacaEval 2: up to 3.8 points more"),
+        above("chosen", "the same, with a prompt that the model was trained to understand"),
         above("over_base", "true utility: T-REG less the policy before"),
     ],
 )  # fmt: skip
 def t_reg(seed: int) -> Mapping[str, float]:
-    """Contrast a prompt with the guidance that the model understands and one without."""
+    """Contrast the default prompts, and a prompt with the guidance of the world and one without."""
     with open_trial("mail", seed) as trial:
         good = " ".join(GUIDANCE.values())
-        return _gains_over_dpo(trial, _preferences(trial, 200), "t-reg", good=good, bad="Hm.")
+        pairs = _preferences(trial, 200)
+        value = {
+            name: trial.utility(trial.learn(method, pairs, **TWICE, **options))
+            for name, method, options in (
+                ("default", "t-reg", {}),
+                ("chosen", "t-reg", {"good": good, "bad": "Hm."}),
+                ("dpo", "dpo", {}),
+            )
+        }
+        return {
+            "over_dpo": value["default"] - value["dpo"],
+            "chosen": value["chosen"] - value["dpo"],
+            "over_base": value["default"] - trial.utility(trial.policy),
+        }
 
 
 @claim(

@@ -35,7 +35,7 @@ from backtalk.run import Run
 from backtalk.stats.validation import Floats
 from backtalk.worlds.lists.layout import CLOSING, OPENING
 from backtalk.worlds.world import ErrorRates, Rule, Split
-from claims.claim import Expected, above, below, claim
+from claims.claim import Control, Expected, above, below, claim
 from claims.learning import Trial, open_trial
 from claims.simulation import LABEL_NOISE, best_of
 
@@ -115,6 +115,7 @@ CARELESS = {"wrong_facts": 0.6, "omissions": 0.5, "irrelevant": 0.7, "style": 0.
             paper="about 80 % recovered with the loss, on the NLP tasks of the largest gaps",
         ),
     ],
+    controls=[Control("before", "the strong model before it learns", "recovered")],
 )
 def weak_to_strong(seed: int) -> Mapping[str, float]:
     """Learn from a writer with twice the error rates of the one that the small model learned from.
@@ -131,6 +132,7 @@ def weak_to_strong(seed: int) -> Mapping[str, float]:
             "plain": trial.learn("weak-to-strong", selected, teacher="writer", alpha=0.0, **SAME),
             "confident": trial.learn("weak-to-strong", selected, teacher="writer", **SAME),
             "ceiling": trial.learn("sft", ideal, **SAME),
+            "before": trial.policy,
         }
         value = {
             name: trial.utility(_greedy(policy), prompts=300, samples=1)
@@ -141,6 +143,7 @@ def weak_to_strong(seed: int) -> Mapping[str, float]:
         return {
             "recovered": (value["plain"] - floor) / gap,
             "confidence": (value["confident"] - value["plain"]) / gap,
+            "before": (value["before"] - floor) / gap,
         }
 
 
@@ -467,6 +470,9 @@ def dft(seed: int) -> Mapping[str, float]:
         }
 
 
+UNTRAINED = "the policy before it learns, less behavioural cloning"
+
+
 @claim(
     system="Thought Cloning",
     paper="Hu and Clune (2023), Thought cloning, sections 3.3 and 3.4",
@@ -482,6 +488,11 @@ def dft(seed: int) -> Mapping[str, float]:
         above("grows", "the share of what thought cloning gets right that behavioural cloning "
               "lacks: on sums of another sort less on held-out ones",
               "the advantage is the larger the further tests are from the training"),
+    ],
+    controls=[
+        Control("before_held_out", UNTRAINED, "held_out"),
+        Control("before_faster", UNTRAINED, "faster"),
+        Control("before_out_of_scope", UNTRAINED, "out_of_scope"),
     ],
 )  # fmt: skip
 def thought_cloning(seed: int) -> Mapping[str, float]:
@@ -502,6 +513,7 @@ def thought_cloning(seed: int) -> Mapping[str, float]:
             "thoughts": clone(with_thoughts),
             "quarter": clone(with_thoughts[: PROMPTS // 4]),
             "actions": trial.learn("sft", _demonstrations(trial, answers_only), **SAME),
+            "before": trial.policy,
         }
         near = {name: _correct_share(trial, policy, "held-out") for name, policy in learned.items()}
         far = {
@@ -516,6 +528,9 @@ def thought_cloning(seed: int) -> Mapping[str, float]:
             "faster": near["quarter"] - near["actions"],
             "out_of_scope": far["thoughts"] - far["actions"],
             "grows": relative_gap(far) - relative_gap(near),
+            "before_held_out": near["before"] - near["actions"],
+            "before_faster": near["before"] - near["actions"],
+            "before_out_of_scope": far["before"] - far["actions"],
         }
 
 
@@ -901,6 +916,10 @@ def _controllability(trial: Trial, policy: Policy) -> tuple[float, float]:
               "taught, less ILF", "critiques and comparisons over either: human-level summaries"),
         above("both_over_comparisons", "the same, less the best of 8 of the policy before"),
     ],
+    controls=[
+        Control("shuffled_over_written", "critiques shuffled between prompts", "over_written"),
+        Control("shuffled_over_initial", "critiques shuffled between prompts", "over_initial"),
+    ],
 )  # fmt: skip
 def ilf(seed: int) -> Mapping[str, float]:
     """Criticise one of two drafts for each of 200 prompts, and compare the two.
@@ -919,6 +938,7 @@ def ilf(seed: int) -> Mapping[str, float]:
                 "ilf": ilf,
                 "written": trial.learn("sft", _demonstrations(trial, written), **SAME),
                 "initial": trial.learn("sft", _demonstrations(trial, initial), **SAME),
+                "shuffled": trial.learn("ilf", trial.shuffled_critiques(criticised), **SAME),
                 "both": trial.learn("best-of-n", feedback, policy=ilf),
                 "comparisons": trial.learn("best-of-n", feedback),
             }.items()
@@ -928,6 +948,8 @@ def ilf(seed: int) -> Mapping[str, float]:
             "over_initial": value["ilf"] - value["initial"],
             "both_over_critiques": value["both"] - value["ilf"],
             "both_over_comparisons": value["both"] - value["comparisons"],
+            "shuffled_over_written": value["shuffled"] - value["written"],
+            "shuffled_over_initial": value["shuffled"] - value["initial"],
         }
 
 
@@ -1033,6 +1055,11 @@ def _self_refined(trial: Trial, policy: Policy, prompts: Sequence[Prompt]) -> In
         above("second", "true utility: the second round less the first",
               "GSM8K rises in each of the rounds"),
     ],
+    controls=[
+        Control("edits_evolved", "fine-tuning on the same people's edits for as many steps",
+                "evolved"),
+        Control("edits_first", "fine-tuning on the same people's edits for as many steps", "first"),
+    ],
 )  # fmt: skip
 def self_(seed: int) -> Mapping[str, float]:
     """Learn the skills from critiques and edits of 150 drafts, then apply them to 300 prompts."""
@@ -1043,14 +1070,22 @@ def self_(seed: int) -> Mapping[str, float]:
         skilled = trial.learn("self", people, evolve=False, **SAME)
         first = trial.learn("self", data, policy=skilled, **SAME)
         second = trial.learn("self", data, policy=first, **SAME)
+        edits = {
+            name: trial.learn("sft", people, epochs=100.0, max_steps=rounds * SAME["max_steps"])
+            for name, rounds in (("edits_first", 2), ("edits_second", 3))
+        }
         value = {
             name: trial.utility(policy)
-            for name, policy in (("skilled", skilled), ("first", first), ("second", second))
-        }
+            for name, policy in {
+                "skilled": skilled, "first": first, "second": second, **edits,
+            }.items()
+        }  # fmt: skip
         return {
             "evolved": value["second"] - value["skilled"],
             "first": value["first"] - value["skilled"],
             "second": value["second"] - value["first"],
+            "edits_evolved": value["edits_second"] - value["skilled"],
+            "edits_first": value["edits_first"] - value["skilled"],
         }
 
 

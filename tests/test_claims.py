@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from claims import evidence, running
-from claims.claim import CLAIMS, Claim, Expected, claim, find_claims
+from claims.claim import CLAIMS, Claim, Control, Expected, advantage_key, claim, find_claims
 from claims.decisions import ACTIONS, Process
 from claims.simulation import best_of
 from claims.systems import get_system, systems
@@ -22,10 +22,10 @@ def measure(seed):
     return {"gain": 1 + 0.1 * seed}
 
 
-def make_claim(measure=measure, expected=(BETTER,), seeds=3):
+def make_claim(measure=measure, expected=(BETTER,), seeds=3, controls=()):
     return Claim(
         "made", "AlpacaFarm", "Somebody (2026), A paper", "m", "It gains.", "mail", tuple(expected),
-        seeds, measure,
+        seeds, measure, tuple(controls),
     )  # fmt: skip
 
 
@@ -159,6 +159,86 @@ def test_a_claim_without_runs_keeps_what_was_published(registered, tmp_path):
     figures = [dict(figure, what="another figure") for figure in measured.to_dict()["figures"]]
     changed = evidence.Evidence(item, (), measured.to_dict() | {"figures": figures})
     assert changed.status == "not yet"
+
+
+UNTRAINED = Control("before", "the policy before it learns", "gain")
+
+
+@pytest.mark.parametrize(
+    ("control", "status"),
+    [
+        ([0.2, 0.3, 0.5], "holds"),
+        ([1.0, 1.1, 1.2], "fails"),  # equal
+        ([1.3, 1.4, 1.5], "fails"),  # better
+        ([0.3, 1.4, 1.0], "fails"),  # as good, within the interval
+    ],
+)
+def test_a_claim_whose_control_does_as_well_fails(control, status):
+    item = make_claim(controls=[UNTRAINED])
+    runs = [{"gain": 1 + 0.1 * i, "before": value} for i, value in enumerate(control)]
+    assert item.status(item.estimates(runs)) == status
+    assert make_claim().status(item.estimates(runs)) == "holds"
+
+
+def test_controls_are_compared_seed_by_seed():
+    item = make_claim(controls=[UNTRAINED])
+    gains = [0.6, 1.0, 1.4, 0.8, 1.2]
+    estimates = item.estimates([{"gain": gain, "before": gain - 0.05} for gain in gains])
+    assert estimates["before"].high > estimates["gain"].low
+    assert estimates[advantage_key(UNTRAINED)].low == pytest.approx(0.05)
+    assert item.status(estimates) == "holds"
+
+
+def test_a_figure_that_has_to_be_low_surpasses_higher_controls():
+    loss = Expected("loss", "the loss", below=0.0)
+    item = make_claim(expected=[loss], controls=[Control("before", "untrained", "loss")])
+    for control, status in ((0.5, "holds"), (-2.0, "fails")):
+        runs = [{"loss": -1 - 0.1 * i, "before": control} for i in range(3)]
+        assert item.status(item.estimates(runs)) == status
+
+
+def test_a_hollow_figure_that_is_not_the_main_result_leaves_the_claim_partly():
+    other = Expected("faster", "the speed", above=0.0)
+    item = make_claim(expected=(BETTER, other), controls=[Control("before", "untrained", "faster")])
+    runs = [{"gain": 1 + 0.1 * i, "faster": 1.0, "before": 1.0} for i in range(3)]
+    assert item.status(item.estimates(runs)) == "partly"
+
+
+def test_controls_are_recorded_and_shown_beside_their_figure(registered, tmp_path):
+    item = registered(
+        make_claim(lambda seed: {"gain": 1 + 0.1 * seed, "before": 1.0}, controls=[UNTRAINED])
+    )
+    running.run([item], jobs=1, report=lambda _: None, folder=tmp_path)
+    measured = evidence.Evidence(item, tuple(running.read_measurements(item, tmp_path)))
+    assert measured.status == "fails"
+    (entry,) = measured.to_dict()["controls"]
+    assert (entry["figure"], entry["what"]) == ("the gain", "the policy before it learns")
+    assert entry["value"] == pytest.approx(1)
+    assert entry["advantage"]["value"] == pytest.approx(0.1)
+    assert "**not surpassed**" in evidence._details(measured)
+    published = evidence.Evidence(item, (), measured.to_dict())
+    assert published.to_dict() == measured.to_dict()
+    assert evidence._details(published) == evidence._details(measured)
+
+
+def test_results_without_a_control_that_was_added_are_not_yet_decided(registered, tmp_path):
+    before = registered(make_claim())
+    running.run([before], jobs=1, report=lambda _: None, folder=tmp_path)
+    results = evidence.Evidence(before, tuple(running.read_measurements(before, tmp_path)))
+    item = make_claim(controls=[UNTRAINED])
+    assert evidence.Evidence(item, (), results.to_dict()).status == "not yet"
+
+
+@pytest.mark.parametrize(
+    ("control", "error"),
+    [
+        (Control("before", "untrained", "gian"), "'gian', which is not one with a direction"),
+        (Control("gain", "untrained", "gain"), "two figures are named 'gain'"),
+    ],
+)
+def test_a_control_of_no_figure_or_with_the_name_of_one_is_refused(control, error):
+    with pytest.raises(ValueError, match=error):
+        make_claim(controls=[control])
 
 
 def test_best_of_n_is_the_mean_over_all_subsets():
