@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from backtalk.feedback.record import Name, OptionalField, Record
+
+_LARGE = 50_000_000
 
 
 class TrainingConfig(Record):
@@ -21,7 +23,8 @@ class TrainingConfig(Record):
     """Number of trees of an optimiser step, over all processes."""
     batch_tokens: OptionalField[Annotated[int, Field(gt=0)]] = None
     """Maximum number of tokens of a micro-batch; a step accumulates gradients over its
-    micro-batches. Default: 2,048 on a CPU, whose caches hold little more, and 16,384 elsewhere."""
+    micro-batches. Default: 2,048 on a CPU, whose caches hold little more, but 512 for a model of
+    more than 50 million parameters, as its activations take memory; 16,384 elsewhere."""
     learning_rate: OptionalField[Annotated[float, Field(gt=0)]] = None
     """Peak learning rate. Default: derived from the parameter count, see
     :func:`default_learning_rate`."""
@@ -72,9 +75,13 @@ class TrainingConfig(Record):
         }
         return sorted({min(end, steps) for end in ends} | {steps})
 
-    def micro_batch_tokens(self, device: str) -> int:
-        """Return the maximum number of tokens of a micro-batch on a type of device."""
-        return self.batch_tokens or (2_048 if device == "cpu" else 16_384)
+    def micro_batch_tokens(self, model: Any) -> int:
+        """Return the maximum number of tokens of a micro-batch for a model of transformers."""
+        if self.batch_tokens:
+            return self.batch_tokens
+        if model.device.type != "cpu":
+            return 16_384
+        return 512 if model.num_parameters() > _LARGE else 2_048
 
     def lr_factor(self, step: int, steps: int) -> float:
         """Return the learning rate of a step, from 0 on, as a fraction of the peak."""

@@ -375,7 +375,7 @@ def _check_sampler(
     ]
     model.engine.sample(
         sequences,
-        batch_tokens=config.micro_batch_tokens(model.logprob_model.model.device.type),
+        batch_tokens=config.micro_batch_tokens(model.logprob_model.model),
         contains_stop=lambda _: False,
         cancelled=lambda: False,
     )

@@ -113,7 +113,7 @@ class Reference:
             self.logprobs.compute(
                 self.model,
                 trees,
-                batch_tokens=config.micro_batch_tokens(self.model.model.device.type),
+                batch_tokens=config.micro_batch_tokens(self.model.model),
                 context=autocast_factory(self.model, config),
                 report=report,
             )

@@ -204,7 +204,7 @@ class Trainer:
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate
         trees = self.batch(step)
-        budget = self._config.micro_batch_tokens(self.model.model.device.type)
+        budget = self._config.micro_batch_tokens(self.model.model)
         plans = [
             self._micro_batches(trees, rank=rank, budget=budget)
             for rank in range(self._processes.world_size)

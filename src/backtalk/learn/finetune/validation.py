@@ -148,7 +148,7 @@ class Validation:
         return torch.as_tensor(log_ratio / count).float()
 
     def _groups(self, trees: Sequence[PromptTree]) -> list[list[PromptTree]]:
-        budget = self.config.micro_batch_tokens(self.model.model.device.type)
+        budget = self.config.micro_batch_tokens(self.model.model)
         return micro_batches(trees, budget, shared=self.model.shares_prompts)
 
     def _lookup(self, trees: Sequence[PromptTree]) -> Tensor | None:
