@@ -125,7 +125,17 @@ def _pairs(tokenizer: Any, count: int) -> list[Pair]:
 
 
 def ours(dtype: str, count: int, _: int) -> dict[str, float]:
-    """Train with the project's own trainer."""
+    """Train with the project's own trainer.
+
+    Parameters
+    ----------
+    dtype : {"float32", "bfloat16"}
+        Number format of matrix products.
+    count : int
+        Number of pairs.
+    _ : int
+        Not used: the trainer chooses its micro-batches.
+    """
     from backtalk.artifacts import Artifacts
     from backtalk.learn.finetune.config import TrainingConfig
     from backtalk.learn.finetune.objective import TrainingTask, get_objective
@@ -170,7 +180,17 @@ def ours(dtype: str, count: int, _: int) -> dict[str, float]:
 
 
 def theirs(dtype: str, count: int, batch: int) -> dict[str, float]:
-    """Train with TRL, with the reference's log-probabilities computed beforehand."""
+    """Train with TRL, with the reference's log-probabilities computed beforehand.
+
+    Parameters
+    ----------
+    dtype : {"float32", "bfloat16"}
+        Number format of matrix products.
+    count : int
+        Number of pairs.
+    batch : int
+        Number of pairs in a batch.
+    """
     os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_DISABLE_PROGRESS_BARS="1")
     import datasets
     import torch
