@@ -227,7 +227,7 @@ class LocalModel:
             eos_token_ids=engine.eos_token_ids,
             template=self.chat_template,
             options=self.template_options,
-            vocabulary_size=self._engine.vocabulary_size,
+            vocabulary_size=engine.vocabulary_size,
         )
 
     def _generate(
