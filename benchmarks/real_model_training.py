@@ -3,7 +3,7 @@
 Each side trains in a process of its own, in alternation, from the same weights on the same tokens,
 with adapters of the same rank on the same layers, 32 pairs a step. TRL is tried with several batch
 sizes first, and measured with the fastest. The log-probabilities of the reference are computed
-beforehand on both sides, and their time is not counted. The first losses must be equal.
+beforehand on both sides, and their time is not counted. In float32, the first losses must be equal.
 
 ``backtalk models fetch smollm2`` brings the model.
 """
@@ -56,7 +56,7 @@ def _compare(dtype: str) -> list[BenchmarkResult]:
         mine.append(_run("ours", dtype, PAIRS))
         peers.append(_run("theirs", dtype, PAIRS, fastest))
         difference = abs(mine[-1]["loss"] - peers[-1]["loss"])
-        if difference > CLOSE:
+        if dtype == "float32" and difference > CLOSE:  # bfloat16 rounds each side differently
             raise AssertionError(f"The first losses differ by {difference:.6f} in {dtype}")
 
     def median(runs: list[dict[str, float]], key: str) -> float:
