@@ -377,7 +377,7 @@ def _their_pairs(job: Job) -> dict[str, Any]:
             total += float(trainer.compute_loss(policy, trainer.data_collator(examples))) * len(
                 examples
             )
-    seconds = _timed(trainer)
+    seconds = time_training(trainer)
     return {"seconds": seconds, "loss": total / max(len(first), 1), **_memory(before)}
 
 
@@ -420,7 +420,7 @@ def _their_texts(job: Job) -> dict[str, Any]:
                 float(trainer.compute_loss(policy, few, num_items_in_batch=learned))
                 for few in collated
             )
-    seconds = _timed(trainer)
+    seconds = time_training(trainer)
     return {"seconds": seconds, "loss": loss, **_memory(before)}
 
 
@@ -445,8 +445,8 @@ def _settings(job: Job, rows: int, accumulated: int, *, grouped: bool) -> dict[s
     }
 
 
-def _timed(trainer: Any) -> float:
-    """Train, and return the seconds from the start of the first step to the end of the last."""
+def time_training(trainer: Any) -> float:
+    """Train with a trainer of TRL, and return the seconds of its steps."""
     from transformers import TrainerCallback
 
     class Clock(TrainerCallback):

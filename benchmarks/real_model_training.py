@@ -23,6 +23,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from benchmarks.finetuning import time_training
 from benchmarks.finetuning_data import FOLDER, Pair
 from benchmarks.measure import BenchmarkResult, in_process
 
@@ -263,25 +264,8 @@ def theirs(dtype: str, count: int, batch: int) -> dict[str, float]:
         few = [trainer.train_dataset[index] for index in range(min(4, count))]
         with torch.no_grad(), trainer.compute_loss_context_manager():
             loss = float(trainer.compute_loss(trainer.model, trainer.data_collator(few)))
-        seconds = _timed(trainer)
+        seconds = time_training(trainer)
     return {"seconds": seconds, "loss": loss, "tokens": sum(pair.tokens for pair in pairs)}
-
-
-def _timed(trainer: Any) -> float:
-    """Train, and return the seconds from the start of the first step to the end of the last."""
-    from transformers import TrainerCallback
-
-    class Clock(TrainerCallback):
-        def on_train_begin(self, *_: Any, **__: Any) -> None:
-            self.begin = time.perf_counter()
-
-        def on_train_end(self, *_: Any, **__: Any) -> None:
-            self.seconds = time.perf_counter() - self.begin
-
-    clock = Clock()
-    trainer.add_callback(clock)
-    trainer.train()
-    return clock.seconds
 
 
 SIDES: dict[str, Callable[[str, int, int], dict[str, float]]] = {"ours": ours, "theirs": theirs}

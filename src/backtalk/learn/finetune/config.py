@@ -10,6 +10,7 @@ from pydantic import Field
 from backtalk.feedback.record import Name, OptionalField, Record
 
 _LARGE = 50_000_000
+"""Number of parameters from which activations, not the caches, limit a micro-batch on a CPU."""
 
 
 class TrainingConfig(Record):
