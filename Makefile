@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Without --no-compile, pip compiles every module of every package, most of which are never imported.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 
-.PHONY: demo test check claims bench strangers constraints clean
+.PHONY: demo test check claims claims-real bench strangers constraints clean
 
 demo: .venv/train ## Learn from simulated users and open the report
 	$(BIN)/backtalk demo
@@ -25,6 +25,10 @@ bench: .venv/dev ## Measure side by side with peers; writes docs/BENCHMARKS.md
 
 claims: .venv/dev ## Reproduce papers' results, all or CLAIMS="NAME ..."; writes docs/EVIDENCE.md
 	$(BIN)/python -m claims $(CLAIMS)
+
+claims-real: .venv/dev ## Reproduce results on a real language model, in hours
+	$(BIN)/backtalk models fetch smollm2
+	$(BIN)/python -m claims --real-model --jobs 1 $(CLAIMS)
 
 strangers: .venv/dev .venv/strangers ## Run other projects' clients, and the README's new users, whole
 	BACKTALK_NEW_USERS=1 $(BIN)/python -m pytest -rA tests/serve/test_strangers.py tests/serve/test_strangers_of_other_apis.py tests/test_new_users.py

@@ -19,17 +19,34 @@ def main() -> int:
         "--again", action="store_true", help="measure again what was measured before"
     )
     parser.add_argument(
+        "--confirm", action="store_true", help="measure the confirmation seeds instead, once"
+    )
+    parser.add_argument(
+        "--real-model",
+        action="store_true",
+        help="measure the claims on a real language model, which take longer; without names only "
+        "these are measured with this option, and only the others without it",
+    )
+    parser.add_argument(
         "--list", action="store_true", help="list the claims and their status, without measuring"
     )
     arguments = parser.parse_args()
     try:
         running.load()
         chosen = find_claims(arguments.names)
+        if not arguments.names:
+            chosen = [item for item in chosen if bool(item.model) == arguments.real_model]
     except BacktalkError as error:
         print(error, file=sys.stderr)
         return 2
     if not arguments.list:
-        running.run(chosen, jobs=arguments.jobs, again=arguments.again, report=_print_run)
+        running.run(
+            chosen,
+            jobs=arguments.jobs,
+            again=arguments.again,
+            confirm=arguments.confirm,
+            report=_print_run,
+        )
     for item in evidence.write(running.load().values()):
         print(f"{item.status:>8}  {item.claim.name} ({item.claim.system})")
     return 0

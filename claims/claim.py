@@ -22,6 +22,9 @@ MeasureFunction = Callable[[int], Mapping[str, float]]
 """Function from a seed to the figures of a claim, by name."""
 
 
+FIRST_CONFIRMATION_SEED = 50
+"""First of the seeds on which no setting is chosen and no figure is looked at before the end."""
+
 _IMPORTED = re.compile(rb"^from claims\.(\w+) import", re.MULTILINE)
 
 
@@ -125,6 +128,8 @@ class Claim:
     measure: MeasureFunction
     controls: tuple[Control, ...] = ()
     """Controls of figures; see :class:`Control`."""
+    model: str = ""
+    """Name of the real language model that learns; ``""`` for models made for the sandbox."""
 
     def __post_init__(self) -> None:
         directed = [item.name for item in self.expected if item.has_direction]
@@ -142,6 +147,22 @@ class Claim:
     def family(self) -> str:
         """Family of the system."""
         return get_system(self.system).family
+
+    @property
+    def data(self) -> str:
+        """Data of the reproduction: a world of the sandbox, or real data, and a real model."""
+        data = f"sandbox: {self.world}" if self.world else "real"
+        return f"real model ({self.model}), {self.world}" if self.model else data
+
+    @property
+    def main_seeds(self) -> range:
+        """Seeds of the published figures."""
+        return range(self.seeds)
+
+    @property
+    def confirmation_seeds(self) -> range:
+        """Further seeds, as many again, that confirm a result once nothing is changed any more."""
+        return range(FIRST_CONFIRMATION_SEED, FIRST_CONFIRMATION_SEED + self.seeds)
 
     @property
     def digest(self) -> str:
@@ -236,6 +257,7 @@ def claim(
     expected: Sequence[Expected],
     controls: Sequence[Control] = (),
     world: str = "",
+    model: str = "",
     seeds: int = 5,
 ) -> Callable[[MeasureFunction], MeasureFunction]:
     """Register a measuring function as a claim with the name of the function.
@@ -256,6 +278,8 @@ def claim(
         What the figures have to surpass.
     world : str, default ""
         World of the reproduction; empty for real data.
+    model : str, default ""
+        Name of the real language model that learns; empty for models of the sandbox.
     seeds : int, default 5
         Number of seeds.
 
@@ -270,7 +294,7 @@ def claim(
         name = measure.__name__.strip("_").replace("_", "-")
         CLAIMS[name] = Claim(
             name, system, paper, method, says, world, tuple(expected), seeds, measure,
-            tuple(controls),
+            tuple(controls), model,
         )  # fmt: skip
         return measure
 

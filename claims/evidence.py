@@ -13,6 +13,7 @@ from claims.claim import Claim, Control, Expected, Status, advantage_key
 from claims.running import Measured, read_measurements
 from claims.systems import systems
 
+_VERBS = {"holds": "holds", "partly": "holds partly", "fails": "fails"}
 DOCS = Path(__file__).parent.parent / "docs"
 
 HEAD = """# Evidence
@@ -25,8 +26,10 @@ the first figure has its direction but not every figure agrees. Otherwise it *fa
 not reproduced, or not shown by this number of runs. Failures are listed too. A *control* is the
 same figure without what the claim is about, from the same seeds: a figure agrees only if the
 interval of its paired advantage over each of its controls lies above 0. Claims without controls
-show that a figure is reached, not that the method's mechanism is the reason. A sandbox world is
-evidence about the implementation of a method; real data are named where they are used.
+show that a figure is reached, not that the method's mechanism is the reason. *Confirmed* is the
+status on as many other seeds, which are measured once, when nothing is changed any more. A sandbox
+world is evidence about the implementation of a method; real data and real language models are named
+where they are used.
 
 """
 
@@ -39,6 +42,8 @@ class Evidence:
     runs: tuple[Measured, ...]
     published: Mapping[str, Any] = field(default_factory=dict)
     """Entry of ``evidence.json``, which counts if there is no run in this checkout."""
+    confirmation: tuple[Measured, ...] = ()
+    """Runs of the confirmation seeds."""
 
     @property
     def errors(self) -> list[str]:
@@ -81,6 +86,21 @@ class Evidence:
         return sum(run.seconds for run in self.runs)
 
     @property
+    def confirmed(self) -> dict[str, Any]:
+        """Status and main figure on the confirmation seeds; empty until all are measured."""
+        runs = self.confirmation
+        if not runs:
+            published: dict[str, Any] = self.published.get("confirmation", {})
+            return published if self.complete else {}
+        if len(runs) < self.claim.seeds:
+            return {}
+        if any(run.error for run in runs):
+            return {"status": "fails"}
+        estimates = self.claim.estimates([run.figures for run in runs])
+        main = estimates[self.claim.expected[0].name]
+        return {"status": self.claim.status(estimates), **main.to_dict()}
+
+    @property
     def _published_estimates(self) -> dict[str, Estimate]:
         """Published estimates of the figures and controls that the claim still has."""
         names = {item.what: item.name for item in self.claim.expected}
@@ -114,10 +134,11 @@ class Evidence:
             "method": claim.method,
             "says": claim.says,
             "status": self.status,
-            "data": f"sandbox: {claim.world}" if claim.world else "real",
+            "data": claim.data,
             "seeds": claim.seeds,
             "seconds": round(self.seconds, 1),
             "errors": self.errors,
+            "confirmation": self.confirmed,
             "figures": [
                 {"what": item.what, "paper": item.paper, **self.estimates[item.name].to_dict()}
                 for item in claim.expected
@@ -144,7 +165,12 @@ def write(claims: Iterable[Claim]) -> list[Evidence]:
     previous = json.loads((DOCS / "evidence.json").read_text(encoding="utf-8"))["claims"]
     published = {entry["claim"]: entry for entry in previous}
     results = [
-        Evidence(claim, tuple(read_measurements(claim)), published.get(claim.name, {}))
+        Evidence(
+            claim,
+            tuple(read_measurements(claim)),
+            published.get(claim.name, {}),
+            tuple(read_measurements(claim, seeds=claim.confirmation_seeds)),
+        )
         for claim in claims
     ]
     missing = _without_claims(results)
@@ -184,22 +210,40 @@ def _page(results: Sequence[Evidence], missing: Sequence[Any]) -> str:
     )
     return (
         f"{HEAD}{len(results)} claims: {summary}.\n\n"
-        "| claim | system | family | status | controls | data | seeds | seconds |\n"
-        f"|---|---|---|---|---|---|---|---|\n{rows}\n{details}"
+        "| claim | system | family | status | confirmed | controls | data | seeds | seconds |\n"
+        f"|---|---|---|---|---|---|---|---|---|\n{rows}\n{_budget(results)}{details}"
         f"## Not yet\n\n{len(missing)} systems have no claim yet, by family.\n\n{listed}"
+    )
+
+
+def _budget(results: Sequence[Evidence]) -> str:
+    """Return the table of what the claims on a real model cost."""
+    rows = "".join(
+        f"| [{item.claim.name}](#{item.claim.name}) | {item.claim.seeds} "
+        f"| {item.seconds / item.claim.seeds / 60:.1f} | {item.seconds / 60:.0f} |\n"
+        for item in results
+        if item.claim.model and item.seconds
+    )
+    if not rows:
+        return ""
+    return (
+        "## Cost of the claims on a real model\n\n"
+        "`make claims-real` measures them, outside CI, after `backtalk models fetch smollm2`. "
+        "Minutes on two cores, in float32.\n\n"
+        f"| claim | seeds | minutes per seed | minutes |\n|---|---|---|---|\n{rows}\n"
     )
 
 
 def _row(item: Evidence) -> str:
     claim = item.claim
-    data = f"sandbox: {claim.world}" if claim.world else "real"
     cells = (
         f"[{claim.name}](#{claim.name})",
         claim.system,
         claim.family,
         f"**{item.status}**",
+        item.confirmed.get("status", "-"),
         len(claim.controls),
-        data,
+        claim.data,
         claim.seeds,
         f"{item.seconds:.0f}",
     )
@@ -222,7 +266,20 @@ def _details(item: Evidence) -> str:
     return (
         f"## {claim.name}\n\n{claim.says} {claim.paper}. Method: `{claim.method}`.\n\n"
         "| figure | measured | expected | paper | |\n|---|---|---|---|---|\n"
-        f"{rows}{failures}\n"
+        f"{rows}{_confirmation(item)}{failures}\n"
+    )
+
+
+def _confirmation(item: Evidence) -> str:
+    """Return the sentence about the confirmation seeds, if they were measured."""
+    confirmed, seeds = item.confirmed, item.claim.confirmation_seeds
+    if "value" not in confirmed:
+        return ""
+    interval = f"{confirmed['value']:.3f} [{confirmed['low']:.3f}, {confirmed['high']:.3f}]"
+    verb = _VERBS[confirmed["status"]]
+    return (
+        f"\nOn seeds {seeds.start} to {seeds.stop - 1} the first figure is {interval}, and the "
+        f"claim {verb}.\n"
     )
 
 

@@ -65,10 +65,22 @@ def load() -> dict[str, Claim]:
     return CLAIMS
 
 
-def read_measurements(claim: Claim, folder: Path = MEASUREMENTS) -> list[Measured]:
-    """Return the stored measurements of the claim's present program."""
+def read_measurements(
+    claim: Claim, folder: Path = MEASUREMENTS, *, seeds: range | None = None
+) -> list[Measured]:
+    """Return the stored measurements of the claim's present program.
+
+    Parameters
+    ----------
+    claim : Claim
+        Claim.
+    folder : Path, default MEASUREMENTS
+        Folder of measurements.
+    seeds : range, optional
+        Seeds; default: those of the published figures.
+    """
     results = []
-    for seed in range(claim.seeds):
+    for seed in claim.main_seeds if seeds is None else seeds:
         path = _path(folder, claim.name, seed)
         if path.exists():
             measured = Measured(**json.loads(path.read_text()))
@@ -82,6 +94,7 @@ def run(
     *,
     jobs: int = 2,
     again: bool = False,
+    confirm: bool = False,
     report: Callable[[Measured], None],
     folder: Path = MEASUREMENTS,
 ) -> None:
@@ -95,23 +108,19 @@ def run(
         Number of parallel processes, which share the cores; 1 runs in this process.
     again : bool, default False
         If true, repeat measurements that are stored.
+    confirm : bool, default False
+        If true, measure the confirmation seeds instead of those of the published figures.
     report : Callable[[Measured], None]
         Function that receives each measurement.
     folder : Path, default MEASUREMENTS
         Folder of measurements.
     """
-    done = {
-        (claim.name, measured.seed)
-        for claim in claims
-        for measured in ([] if again else read_measurements(claim, folder))
-        if not measured.error
-    }
-    missing = [
-        (claim.name, seed)
-        for claim in claims
-        for seed in range(claim.seeds)
-        if (claim.name, seed) not in done
-    ]
+    missing = []
+    for claim in claims:
+        seeds = claim.confirmation_seeds if confirm else claim.main_seeds
+        stored = [] if again else read_measurements(claim, folder, seeds=seeds)
+        done = {measured.seed for measured in stored if not measured.error}
+        missing += [(claim.name, seed) for seed in seeds if seed not in done]
     if jobs == 1:
         for name, seed in missing:
             report(_measure(name, seed, folder))

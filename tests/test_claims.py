@@ -127,6 +127,34 @@ def test_measurements_are_not_repeated(registered, tmp_path):
     assert [run.seed for run in running.read_measurements(item, tmp_path)] == [1, 2]
 
 
+def test_confirmation_seeds_are_measured_apart(registered, tmp_path):
+    item = registered(make_claim())
+    running.run([item], jobs=1, confirm=True, report=lambda run: None, folder=tmp_path)
+    confirmation = tuple(running.read_measurements(item, tmp_path, seeds=item.confirmation_seeds))
+    assert [run.seed for run in confirmation] == [50, 51, 52]
+    assert running.read_measurements(item, tmp_path) == []
+
+    running.run([item], jobs=1, report=lambda run: None, folder=tmp_path)
+    runs = tuple(running.read_measurements(item, tmp_path))
+    result = evidence.Evidence(item, runs, {}, confirmation)
+    assert result.status == "holds"
+    assert result.confirmed["status"] == "partly"  # the mean of 6, 6.1 and 6.2 is too large
+    assert result.confirmed["value"] == pytest.approx(6.1)
+    assert "On seeds 50 to 52 the first figure is 6.100" in evidence._page([result], [])
+    assert evidence.Evidence(item, (), result.to_dict()).confirmed == result.confirmed
+    assert evidence.Evidence(item, runs, {}, confirmation[:2]).confirmed == {}
+
+
+def test_claims_on_a_real_model_are_marked_with_their_cost(registered, tmp_path):
+    item = registered(replace(make_claim(), model="SmolLM2-135M-Instruct", world="writing"))
+    running.run([item], jobs=1, report=lambda run: None, folder=tmp_path)
+    page = evidence._page(
+        [evidence.Evidence(item, tuple(running.read_measurements(item, tmp_path)))], []
+    )
+    assert "| real model (SmolLM2-135M-Instruct), writing |" in page
+    assert "## Cost of the claims on a real model" in page
+
+
 def test_an_exception_fails_its_claim_only(registered, tmp_path):
     def broken(seed):
         if seed == 1:
