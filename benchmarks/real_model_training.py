@@ -160,6 +160,7 @@ def ours(dtype: str, count: int, _: int) -> dict[str, float]:
         model = load_trainable_model(policy, Artifacts(Path(folder)), config, seed=0)
         pairs = _pairs(model.engine.tokenizer, count)
         trees = [pair.tree for pair in pairs]
+        model.round_frozen_weights(policy.model, config)
         reference = ReferenceLogProbs(None, "reference")
         reference.compute(
             model.logprob_model,

@@ -318,6 +318,7 @@ def finetune(
     """
     setup = prepare(policy, feedback, run, build_tasks, config)
     setup.preflight.raise_if_failed()
+    setup.model.round_frozen_weights(policy.model, config)
     reference = setup.reference
     if reference is not None:
         reference.compute(setup.trees_with_reference, run, config)

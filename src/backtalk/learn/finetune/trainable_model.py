@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from backtalk.artifacts import Artifacts
 from backtalk.errors import BacktalkError
 from backtalk.learn.finetune.adapters import AdaptedWeights, add_adapter
 from backtalk.learn.finetune.config import TrainingConfig
 from backtalk.learn.finetune.logprobs import LogProbModel
+from backtalk.learn.finetune.lora_linear import fuse_lora_layers
 from backtalk.models import LocalModel, LocalSpec, ModelSpec, load_model
 from backtalk.models.local.chat_template import ChatTemplate
 from backtalk.models.local.engine import Engine
@@ -42,6 +46,27 @@ class TrainableModel:
     def context_length(self) -> int | None:
         """Maximum number of tokens of the context window, ``None`` if there is no limit."""
         return self.engine.context_length
+
+    def round_frozen_weights(self, spec: ModelSpec, config: TrainingConfig) -> None:
+        """Keep the weights below an adapter in the number format in which they are multiplied.
+
+        A product in bfloat16 rounds its weights each time. Rounded once, they give the same
+        product and take half of the memory. Only the linear layers that the adapter changes are
+        rounded, and only if the adapter is saved by itself, as it is for a local model.
+
+        Parameters
+        ----------
+        spec : ModelSpec
+            Model of the policy before training.
+        config : TrainingConfig
+            Training configuration, with the number format.
+        """
+        if self.peft_model is None or config.dtype != "bfloat16" or not isinstance(spec, LocalSpec):
+            return
+        for module in self.peft_model.modules():
+            layer = getattr(module, "base_layer", None)
+            if type(layer) is nn.Linear and not layer.weight.requires_grad:
+                layer.weight.data = layer.weight.data.to(torch.bfloat16)
 
     def save(self, spec: ModelSpec, artifacts: Artifacts) -> LocalSpec:
         """Save the trained weights in safetensors format, and return the spec that loads them.
@@ -136,6 +161,7 @@ def load_trainable_model(
     network, peft_model, adapted = engine.model, None, None
     if config.adapter != "none":
         peft_model, adapted = add_adapter(engine.model, config, seed)
+        fuse_lora_layers(peft_model)
         network = peft_model.get_base_model()
     return TrainableModel(
         source=model,

@@ -7,6 +7,7 @@ are computed and masked. On CUDA, the same mask is a block mask of FlexAttention
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -79,6 +80,10 @@ def tree_attention(
     if attention_mask is not None and attention_mask.numel() > 1:
         # Trees have no mask; the model has made one with terms of its own, as Doge does.
         raise BacktalkError("Attention with a mask of the model's own cannot share prompts")
+    dtype = query.dtype
+    if query.device.type == "cpu":
+        # The backward pass of attention in bfloat16 takes three times as long as in float32.
+        query, key, value = query.float(), key.float(), value.float()
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = (heads.repeat_interleave(groups, dim=1) for heads in (key, value))
@@ -87,23 +92,19 @@ def tree_attention(
     results: list[Tensor] = []
     # A split has one gradient; a slice for each tree would have one as long as the row.
     parts = [torch.split(tensor, sizes, dim=2) for tensor in (query, key, value)]
-    for q, k, v, (span, mask) in zip(*parts, trees, strict=True):
-        if mask is None:
-            results.append(
-                scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=p, scale=scaling)
-            )
-            continue
-        prompt_q, response_q = torch.split(q, [span.prompt, span.response_tokens], dim=2)
-        prompt_k, prompt_v = (tensor[:, :, : span.prompt] for tensor in (k, v))
-        results += [
-            scaled_dot_product_attention(
-                prompt_q, prompt_k, prompt_v, is_causal=True, dropout_p=p, scale=scaling
-            ),
-            scaled_dot_product_attention(
-                response_q, k, v, attn_mask=mask, dropout_p=p, scale=scaling
-            ),
-        ]
-    return torch.cat(results, dim=2).transpose(1, 2), None
+    attend = partial(scaled_dot_product_attention, dropout_p=p, scale=scaling)
+    with torch.autocast("cpu", enabled=False):
+        for q, k, v, (span, mask) in zip(*parts, trees, strict=True):
+            if mask is None:
+                results.append(attend(q, k, v, is_causal=True))
+                continue
+            prompt_q, response_q = torch.split(q, [span.prompt, span.response_tokens], dim=2)
+            prompt_k, prompt_v = (tensor[:, :, : span.prompt] for tensor in (k, v))
+            results += [
+                attend(prompt_q, prompt_k, prompt_v, is_causal=True),
+                attend(response_q, k, v, attn_mask=mask),
+            ]
+    return torch.cat(results, dim=2).transpose(1, 2).to(dtype), None
 
 
 AttentionInterface.register(NAME, tree_attention)
