@@ -2,52 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-import re
-import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from itertools import takewhile
 from typing import Any
 
-import jinja2
 from pydantic import JsonValue
 
-from backtalk.feedback.chat_answer import is_reasoning_part
 from backtalk.feedback.interaction import Message
 from backtalk.feedback.requests import request_of, with_request
-from backtalk.models.errors import BadRequest, TemplateError
+from backtalk.models.errors import TemplateError
 from backtalk.models.local.answer_tokens import AnswerTokenizer, Frame
-
-PLAIN = "plain"
-"""Name of the template for models that only continue a text: the messages' texts, separated by
-empty lines, directly followed by the completion."""
-
-_PLAIN_TEMPLATE = (
-    "{% for message in messages %}"
-    "{% if not loop.first and message.role != 'assistant' %}{{ '\\n\\n' }}{% endif %}"
-    "{{ message.content }}"
-    "{% if message.role == 'assistant' %}{{ eos_token }}{% endif %}"
-    "{% endfor %}"
-)
-
-_SANITIZE = "sanitize_control_tokens"
-"""Parameter of transformers since 5.20 that encodes control tokens in messages as text."""
+from backtalk.models.local.template_messages import check_encodable, is_begun, template_message
+from backtalk.models.local.template_rendering import TemplateRenderer
 
 _MARK = "Answer0To1Mark2"
 """Answer whose place shows what a template writes around answers."""
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-_RESERVED = frozenset(
-    {
-        "messages", "tools", "conversation", "chat_template", "add_generation_prompt", "tokenize",
-        "continue_final_message", "padding", "truncation", "max_length", "return_tensors",
-        "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs", _SANITIZE,
-    }
-)  # fmt: skip
-"""Parameters of the rendering that no request may set."""
 
 _RECENT_PROMPTS = 1024
 """Number of prompts whose tokens are stored, as several samples of a prompt are often drawn."""
@@ -89,37 +59,24 @@ class ChatTemplate:
         options: Mapping[str, JsonValue] | None = None,
         vocabulary_size: int | None = None,
     ) -> None:
-        if template is None and not tokenizer.chat_template:
-            raise TemplateError(
-                f"The model {name!r} has no chat template",
-                f"Set chat_template to a Jinja template, or to {PLAIN!r} if the model continues "
-                "texts",
-            )
+        self._renderer = TemplateRenderer(tokenizer, name=name, template=template, options=options)
         if not eos_token_ids:
             raise TemplateError(
                 f"The model {name!r} has no end-of-sequence token",
                 "Set eos_token of its tokenizer, so that the end of an answer can be recognised",
             )
-        _check_sanitizing(tokenizer, name)
         self._tokenizer = tokenizer
         self._answers = AnswerTokenizer(tokenizer)
         self._name = name
         self._vocabulary_size = vocabulary_size
-        self._lock = threading.Lock()
+        self._lock = self._renderer.lock
         self._recent: dict[str, tuple[int, ...]] = {}
-        self._template = _plain_template(tokenizer) if template == PLAIN else template
-        self._options = dict(options or {})
         self.eos_token_ids = eos_token_ids
 
     @property
     def source(self) -> str:
         """Jinja template that renders the same prompts without options: it sets them itself."""
-        template: str = self._template or self._tokenizer.get_chat_template()
-        settings = "".join(
-            f"{{%- set {name} = {_jinja_literal(value)} -%}}"
-            for name, value in self._options.items()
-        )
-        return settings + template
+        return self._renderer.source
 
     def prompt_tokens(
         self,
@@ -144,14 +101,14 @@ class ChatTemplate:
         settings = {**(options or {}), **({} if tools is None else {"tools": tools})}
         if settings:
             messages = with_request(messages, {**request_of(messages), **settings})
-        rows = [_as_dict(message) for message in messages]
+        rows = [template_message(message) for message in messages]
         for message in messages:
             check_encodable(message.text, f"The message {message.text[:40]!r}")
         key = json.dumps([rows, request_of(messages)])
         with self._lock:
             tokens = self._recent.get(key)
         if tokens is None:
-            tokens = tuple(self._render(messages, opens_answer=True))
+            tokens = tuple(self._renderer.tokens(messages, opens_answer=True))
             self._check_known(tokens)
             with self._lock:
                 self._recent[key] = tokens
@@ -194,8 +151,8 @@ class ChatTemplate:
         check_encodable(completion, f"The answer {completion[:40]!r}")
         frame = self._frame(messages, reasoning)
         answer = self._answered(messages, completion, reasoning)
-        conversation = self._render_text(answer, writes_reasoning=True)
-        opened = self._render_text(messages, opens_answer=True)
+        conversation = self._renderer.text(answer, writes_reasoning=True)
+        opened = self._renderer.text(messages, opens_answer=True)
         if not conversation.startswith(opened):
             raise self._writes_prompt_differently()
         body = conversation[len(opened) :]
@@ -212,7 +169,7 @@ class ChatTemplate:
         is_as_rendered = text + frame.rest.removeprefix(frame.after) == body
         with self._lock:
             own_tokens = self._answers.writes_own_tokens(completion)
-        whole = self._render(answer, writes_reasoning=True) if is_as_rendered else []
+        whole = self._renderer.tokens(answer, writes_reasoning=True) if is_as_rendered else []
         with self._lock:
             if whole[: len(prompt)] == prompt and not own_tokens:
                 tokens = self._until_end(whole[len(prompt) :])
@@ -260,8 +217,8 @@ class ChatTemplate:
         TemplateError
             If it writes the prompt differently once it is answered, or does not end the answer.
         """
-        opened = self._render_text(messages, opens_answer=True)
-        marked = self._render_text(
+        opened = self._renderer.text(messages, opens_answer=True)
+        marked = self._renderer.text(
             self._answered(messages, _MARK, reasoning), writes_reasoning=True
         )
         if not marked.startswith(opened):
@@ -331,187 +288,3 @@ class ChatTemplate:
                 list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
             )
         return text
-
-    def _render(
-        self,
-        messages: Sequence[Message],
-        *,
-        opens_answer: bool = False,
-        writes_reasoning: bool = False,
-    ) -> list[int]:
-        """Return the tokens of messages; control tokens in them are encoded as text."""
-        tokens: list[int] = self._apply(
-            messages,
-            opens_answer=opens_answer,
-            writes_reasoning=writes_reasoning,
-            sanitize_control_tokens=True,
-            return_dict=False,
-        )
-        return tokens
-
-    def _render_text(
-        self,
-        messages: Sequence[Message],
-        *,
-        opens_answer: bool = False,
-        writes_reasoning: bool = False,
-    ) -> str:
-        """Return messages as the text that the template writes."""
-        text: str = self._apply(
-            messages,
-            opens_answer=opens_answer,
-            writes_reasoning=writes_reasoning,
-            tokenize=False,
-        )
-        return text
-
-    def _apply(
-        self,
-        messages: Sequence[Message],
-        *,
-        opens_answer: bool,
-        writes_reasoning: bool,
-        **how: Any,
-    ) -> Any:
-        continues = opens_answer and is_begun(messages)
-        tools, variables = _template_settings(request_of(messages))
-        rows = [
-            *map(_as_dict, messages[:-1]),
-            _as_dict(messages[-1], reasoning=writes_reasoning),
-        ]
-        with self._lock:
-            try:
-                return self._tokenizer.apply_chat_template(
-                    rows,
-                    tools=tools,
-                    chat_template=self._template,
-                    add_generation_prompt=opens_answer and not continues,
-                    continue_final_message=continues,
-                    **{**self._options, **variables},
-                    **how,
-                )
-            except jinja2.TemplateError as error:
-                raise BadRequest(
-                    f"The chat template of {self._name!r} refuses the messages: {error}",
-                    "Change the roles or their order, or give another chat_template",
-                ) from None
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
-                reason = (str(error).splitlines() or [type(error).__name__])[0]
-                if continues and isinstance(error, ValueError):
-                    raise BadRequest(
-                        f"The chat template of {self._name!r} cannot continue a message that the "
-                        f"assistant began: {reason}",
-                        "End the messages with the user's, or give another chat_template",
-                    ) from None
-                raise BadRequest(
-                    f"The chat template or tokenizer of {self._name!r} cannot write the messages: "
-                    f"{reason}",
-                    "Check the content of the messages, or give another chat_template",
-                ) from None
-
-
-def is_begun(messages: Sequence[Message]) -> bool:
-    """Return true if the last message is an answer that the assistant began and can continue."""
-    last = messages[-1]
-    return last.role == "assistant" and not last.tool_calls and bool(last.text.strip())
-
-
-def check_encodable(text: str, what: str) -> None:
-    """Check that a text is one that tokenizers read.
-
-    Parameters
-    ----------
-    text : str
-        Text of a message.
-    what : str
-        Name of the text in the error message.
-
-    Raises
-    ------
-    BadRequest
-        If it holds half of a pair of surrogates.
-    """
-    match = _SURROGATE.search(text)
-    if match is not None:
-        raise BadRequest(
-            f"{what} has a lone surrogate, U+{ord(match.group()):04X}, at character "
-            f"{match.start()}",
-            "Remove it: it is half of a character that was cut",
-        )
-
-
-def _template_settings(request: Mapping[str, JsonValue]) -> tuple[Any, dict[str, JsonValue]]:
-    """Return the tools of a request, and its variables of the template."""
-    variables = dict(request)
-    tools, own = variables.pop("tools", None), variables.pop("chat_template_kwargs", None)
-    if isinstance(own, dict):
-        variables |= own
-    for name in _RESERVED & variables.keys():
-        raise BadRequest(
-            f"The request sets {name!r} in chat_template_kwargs, which the server itself sets",
-            "Leave it out",
-        )
-    return tools or None, variables
-
-
-def _check_sanitizing(tokenizer: Any, name: str) -> None:
-    """Check that the tokenizer can encode control tokens in messages as text.
-
-    Earlier versions of transformers take the parameter as a variable of the template and ignore it.
-
-    Raises
-    ------
-    TemplateError
-        If it cannot.
-    """
-    parameters = inspect.signature(tokenizer.apply_chat_template).parameters
-    if _SANITIZE not in parameters:
-        raise TemplateError(
-            f"The tokenizer of {name!r}, {type(tokenizer).__name__}, would take control tokens in "
-            "a user's text for the end of the message",
-            "Install 'transformers>=5.20'",
-        )
-
-
-def _jinja_literal(value: JsonValue) -> str:
-    match value:
-        case None:
-            return "none"
-        case bool():
-            return "true" if value else "false"
-        case list():
-            return f"[{', '.join(map(_jinja_literal, value))}]"
-        case dict():
-            pairs = (
-                f"{_jinja_literal(key)}: {_jinja_literal(item)}" for key, item in value.items()
-            )
-            return f"{{{', '.join(pairs)}}}"
-    return repr(value)
-
-
-def _plain_template(tokenizer: Any) -> str:
-    """Return the plain template, with the beginning-of-sequence token if the tokenizer adds one."""
-    ids = tokenizer("a")["input_ids"]
-    adds_bos = tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]
-    return "{{ bos_token }}" + _PLAIN_TEMPLATE if adds_bos else _PLAIN_TEMPLATE
-
-
-def _as_dict(message: Message, *, reasoning: bool = False) -> dict[str, Any]:
-    """Return a message as templates expect it: content as text, tool arguments as objects."""
-    fields = message.model_dump(mode="json", exclude={"reasoning"})
-    if reasoning and message.reasoning:
-        fields["reasoning_content"] = message.reasoning
-    if isinstance(message.content, tuple):
-        for part in message.content:
-            if "text" not in part and not is_reasoning_part(part):
-                raise BadRequest(
-                    f"A part of type {part.get('type')!r} cannot be read by a local model",
-                    "Send text only, or use an endpoint",
-                )
-        fields["content"] = message.text
-    for call in fields.get("tool_calls", ()):
-        function = call.get("function")
-        if isinstance(function, dict) and isinstance(function.get("arguments"), str):
-            with suppress(ValueError):
-                function["arguments"] = json.loads(function["arguments"])
-    return fields
