@@ -5,6 +5,7 @@ import pytest
 from backtalk.cli import main
 from backtalk.errors import BacktalkError
 from backtalk.feedback import Annotator, Interaction, Label, Message, Preference, Response
+from backtalk.feedback.answers import describe_answer
 from backtalk.feedback.views import LabelView, Pair
 from backtalk.learn import TrainingSet
 from backtalk.learn.background.spec import WatchSpec
@@ -72,7 +73,7 @@ def test_a_store_of_one_other_aspect_says_so_and_names_the_option(tmp_path):
         require_winner(wanted.views(Pair), wanted)
 
 
-def test_answers_that_texts_do_not_hold_are_left_out_of_the_training_of_weights(tmp_path):
+def test_answers_of_several_messages_are_left_out_of_the_training_of_weights(tmp_path):
     interaction = Interaction(
         prompt=(Message.user("Look."),),
         responses=(
@@ -82,6 +83,15 @@ def test_answers_that_texts_do_not_hold_are_left_out_of_the_training_of_weights(
                 text="Looking.",
                 messages=(Message(role="assistant", content="Looking.", tool_calls=(CALL,)),),
             ),
+            Response(
+                id="2",
+                text="Looking.",
+                messages=(
+                    Message(role="assistant", content=None, tool_calls=(CALL,)),
+                    Message(role="tool", content="9", tool_call_id="c"),
+                    Message.assistant("Looking."),
+                ),
+            ),
         ),
     )
     about = {"interaction": interaction.id, "annotator": ADA}
@@ -89,14 +99,19 @@ def test_answers_that_texts_do_not_hold_are_left_out_of_the_training_of_weights(
         store.add(
             interaction,
             Preference(**about, a="0", b="1", verdict="b"),
+            Preference(**about, a="0", b="2", verdict="b"),
             Label(**about, response="0", good=False),
         )
         feedback = TrainingSet(store, split="all")
-        assert len(feedback.views(Pair)) == 1
+        assert len(feedback.views(Pair)) == 2
         texts = feedback.plain_texts()
-        assert texts.views(Pair) == []
+        (pair,) = texts.views(Pair)
+        assert (pair.chosen, pair.rejected) == (
+            describe_answer((), pair.chosen.message),
+            "Looking.",
+        )
         assert texts.left_out == {NOT_PLAIN: 1}
-        assert [view.good for view in texts.views(LabelView)] == [False, False]
+        assert [view.good for view in texts.views(LabelView)] == [False, False, True, False]
         assert feedback.left_out == {}
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from backtalk.feedback.interaction import Message, Response
+import json
+from collections.abc import Callable
+
+from backtalk.feedback.interaction import Message, Prompt, Response
 from backtalk.feedback.record import content_id
 
 Messages = tuple[Message, ...]
@@ -39,6 +42,57 @@ def response_key(response: Response) -> tuple[str, ...]:
 def response_content_id(response: Response) -> str:
     """Return the content id of a response: its model, text and messages."""
     return content_id(response.model or "", *response_key(response))
+
+
+class MessageText(str):
+    """Text of an answer that is more than text, such as a tool call, with its message.
+
+    It is the text that a model writes for the message, so that it can be read, compared and trained
+    on as any other; chat templates render the message itself.
+    """
+
+    __slots__ = ("message",)
+    message: Message
+
+    def __new__(cls, text: str, message: Message) -> MessageText:
+        """Return the text of a message."""
+        result = super().__new__(cls, text)
+        result.message = message
+        return result
+
+    def __getnewargs__(self) -> tuple[str, Message]:  # type: ignore[override]
+        return str(self), self.message
+
+
+WriteAnswer = Callable[[Prompt, Message], str]
+"""Function from a prompt and an answer to the text that a model writes for the answer."""
+
+
+def is_one_message(messages: Messages) -> bool:
+    """Return true if an answer is one message of the assistant, with or without tool calls."""
+    return not messages or (len(messages) == 1 and messages[0].role == "assistant")
+
+
+def describe_answer(_: Prompt, message: Message) -> str:
+    """Return an answer as text: its content, and its tool calls as JSON without their ids.
+
+    >>> call = {"id": "c", "function": {"name": "time", "arguments": '{"at":"noon"}'}}
+    >>> describe_answer((), Message(role="assistant", content=None, tool_calls=(call,)))
+    '{"name": "time", "arguments": {"at": "noon"}}'
+    """
+    calls = []
+    for call in message.tool_calls:
+        function = call.get("function")
+        fields = dict(function) if isinstance(function, dict) else dict(call)
+        arguments = fields.get("arguments")
+        if isinstance(arguments, str):
+            try:
+                fields["arguments"] = json.loads(arguments)
+            except ValueError:
+                fields["arguments"] = arguments
+        calls.append(json.dumps(fields, ensure_ascii=False))
+    content = message.text if message.text or calls else json.dumps(message.to_dict())
+    return "\n".join(text for text in (content, *calls) if text)
 
 
 def _is_text(message: Message) -> bool:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from backtalk.errors import BacktalkError
-from backtalk.feedback.answers import is_plain
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.requests import request_of, without_request
@@ -99,17 +98,17 @@ class MethodContext:
     def stored_responses(self, prompts: Sequence[Prompt]) -> list[list[str]]:
         """Return the distinct responses to each prompt that the training set holds.
 
-        Responses with tool calls or several messages are left out: their text is not all of them.
+        Responses of several messages are left out.
         """
         results: dict[str, dict[str, None]] = {prompt_key(prompt): {} for prompt in prompts}
         for case in self.feedback.every_case():
             key = prompt_key(case.interaction.prompt)
             if key in results:
-                results[key].update(
-                    dict.fromkeys(
-                        r.text for r in case.interaction.responses if is_plain(r.messages)
-                    )
+                texts = (
+                    self.feedback.response_text(case.interaction.prompt, response)
+                    for response in case.interaction.responses
                 )
+                results[key].update(dict.fromkeys(text for text in texts if text is not None))
         return [list(results[prompt_key(prompt)]) for prompt in prompts]
 
     async def messages(self, prompts: Sequence[Prompt], policies: Sequence[Policy]) -> list[Prompt]:

@@ -37,7 +37,7 @@ class FeedbackSample(TrainingSet):
             until=feedback.until,
             aspect=feedback.aspect,
         )
-        self.texts_only = feedback.texts_only
+        self.writes = feedback.writes
         self.requested = feedback.requested
         self._drawn = feedback._drawn  # noqa: SLF001 - a training set too
         self._converted: dict[Any, dict[str, list[Any]]] = {}

@@ -16,14 +16,13 @@ from backtalk.evaluate.preference_accuracy import (
 )
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.views import Pair
+from backtalk.learn.log_likelihood import token_log_likelihoods
 from backtalk.learn.method import METHODS
 from backtalk.learn.training_set import Split, TrainingSet
 from backtalk.models import PromptResponse, Scorer, load_model
-from backtalk.models.errors import ContextTooLong, TemplateError
 from backtalk.policy import LoadedPolicy, Policy, load_policy, read_policy
 from backtalk.policy.learned_prompts import learned_prompts
 from backtalk.run import Run
-from backtalk.stats.validation import Floats
 from backtalk.store import Store
 
 _DEFAULT_BETA = 0.1
@@ -49,7 +48,7 @@ async def held_out_preferences(
     """Measure how often a policy's log-probabilities rank the preferred answer higher.
 
     The pairs are those that methods train on: preferences, and rankings, ratings, labels, edits
-    and outcomes that differ. Human ties are left out, and so are answers with tool calls. The
+    and outcomes that differ. Human ties are left out, and so are answers of several messages. The
     decoder has no part in it: the answers have the probabilities of one sample at temperature 1.
 
     Parameters
@@ -92,7 +91,7 @@ async def held_out_preferences(
         by_kind = feedback.by_kind(Pair, progress=progress)
     rows = [(kind, pair) for kind, pairs in by_kind.items() for pair in pairs]
     left_out: Counter[str] = Counter(feedback.left_out)
-    usable = [(kind, pair) for kind, pair in rows if not (pair.tie or pair.is_equal)]
+    usable = [(kind, pair) for kind, pair in rows if not pair.tie and pair.chosen != pair.rejected]
     left_out["ties, or of equal answers"] += len(rows) - len(usable)
     learned, unknown = learned_prompts(policies, store, [_key(pair) for _, pair in usable])
     counted = usable
@@ -219,20 +218,9 @@ async def _log_probs(
     sums, counts = np.full(len(texts), np.nan), np.ones(len(texts), dtype=np.int64)
     with run.task(f"log-probabilities of {label}", len(texts)) as step:
         for start in range(0, len(texts), _CHUNK):
-            scores = await _score(model, texts[start : start + _CHUNK])
+            scores = await token_log_likelihoods(model, texts[start : start + _CHUNK])
             for row, tokens in enumerate(scores, start):
                 if tokens is not None:
                     sums[row], counts[row] = tokens.sum(), max(len(tokens), 1)
             step(start + len(scores))
     return PairLogProbs(sums[::2], sums[1::2], counts[::2], counts[1::2])
-
-
-async def _score(model: Scorer, texts: Sequence[PromptResponse]) -> list[Floats | None]:
-    """Return the scores of texts, ``None`` for those that the model cannot read."""
-    try:
-        return list(await model.score(texts))
-    except (ContextTooLong, TemplateError):
-        if len(texts) == 1:
-            return [None]
-    half = len(texts) // 2
-    return [*await _score(model, texts[:half]), *await _score(model, texts[half:])]

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 
 from backtalk.artifacts import Artifacts
 from backtalk.errors import BacktalkError
+from backtalk.feedback.answers import MessageText, is_plain
 from backtalk.feedback.case import Case, prompt_key
-from backtalk.feedback.interaction import Prompt, prompt_text
+from backtalk.feedback.interaction import Message, Prompt, prompt_text
 from backtalk.feedback.kinds import Demonstration, Edit
 from backtalk.feedback.requests import requested_prompt
 from backtalk.policy.policy import Policy
@@ -99,7 +100,8 @@ class LeftOutRows:
                     break
         results = []
         for (key, answer), (prompt, _, reason) in self._rows.items():
-            own = [case for case in records[key] if answer in _texts(case)] or records[key]
+            whole = answer.message if isinstance(answer, MessageText) else answer
+            own = [case for case in records[key] if whole in _answers(case)] or records[key]
             excerpts = prompt_text(prompt)[:_EXCERPT], answer[:_EXCERPT]
             ids = dict.fromkeys(case.interaction.id for case in own) or [""]
             results += [LeftOutRow(id_, reason, *excerpts) for id_ in ids]
@@ -176,10 +178,10 @@ def describe_left_out(policy: Policy, artifacts: Artifacts, *, most: int = 5) ->
     ]
 
 
-def _texts(case: Case) -> Iterator[str]:
-    """Yield the texts of the answers of a case."""
+def _answers(case: Case) -> Iterator[str | Message]:
+    """Yield the answers of a case: their texts, or the messages of those with tool calls."""
     for response in case.interaction.responses:
-        yield response.text
+        yield response.text if is_plain(response.messages) else response.messages[0]
     for item in case.feedback:
         if isinstance(item, (Demonstration, Edit)):
             yield item.text

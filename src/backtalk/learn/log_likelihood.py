@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from backtalk.feedback.interaction import Prompt
 from backtalk.learn.lazy_modules import np
-from backtalk.models import Scorer
+from backtalk.models import PromptResponse, Scorer
 from backtalk.models.errors import BadRequest, ContextTooLong, TemplateError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 async def log_likelihoods(model: Scorer, texts: Sequence[tuple[Prompt, str]]) -> list[float | None]:
@@ -22,11 +26,27 @@ async def log_likelihoods(model: Scorer, texts: Sequence[tuple[Prompt, str]]) ->
     texts : sequence of tuple
         Messages that the model reads, and responses.
     """
+    scores = await token_log_likelihoods(model, texts)
+    return [None if values is None else float(np.sum(values)) for values in scores]
+
+
+async def token_log_likelihoods(
+    model: Scorer, texts: Sequence[PromptResponse]
+) -> list[NDArray[np.float64] | None]:
+    """Return the log-probabilities of each response's tokens in nats; ``None`` where it has none.
+
+    Parameters
+    ----------
+    model : Scorer
+        Model.
+    texts : sequence of tuple
+        Messages that the model reads, and responses.
+    """
     try:
-        return [float(np.sum(values)) for values in await model.score(texts)]
+        return [*await model.score(texts)]
     except (ContextTooLong, TemplateError, BadRequest):
         if len(texts) == 1:
             return [None]
-        half = len(texts) // 2
-        first = await log_likelihoods(model, texts[:half])
-        return [*first, *await log_likelihoods(model, texts[half:])]
+    half = len(texts) // 2
+    first = await token_log_likelihoods(model, texts[:half])
+    return [*first, *await token_log_likelihoods(model, texts[half:])]

@@ -132,7 +132,7 @@ def _unusable(
         what = "are ties" if ties == len(views) else "are ties or compare equal texts"
         return f"{kind} with a winner (all {len(views):,} {what})"
     if sample.left_out[NOT_PLAIN] and not views:
-        return f"{kind} of plain texts ({sample.left_out[NOT_PLAIN]:,} are {NOT_PLAIN})"
+        return f"{kind} of single messages ({sample.left_out[NOT_PLAIN]:,} are {NOT_PLAIN})"
     return f"{kind}: {condition} (none of {count:,})" if condition else kind
 
 

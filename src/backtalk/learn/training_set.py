@@ -11,15 +11,17 @@ from hashlib import blake2b
 from itertools import islice
 from typing import Literal, Self, TypeVar, cast
 
+from backtalk.feedback.answers import WriteAnswer, describe_answer
 from backtalk.feedback.aspects import on_aspect, other_aspects
 from backtalk.feedback.base import OVERALL
 from backtalk.feedback.case import Case, prompt_key
 from backtalk.feedback.conversions import JUDGED_KINDS, conversions_to, pairs_across, views
-from backtalk.feedback.interaction import Prompt
+from backtalk.feedback.interaction import Prompt, Response
 from backtalk.feedback.requests import requested_prompt, without_request
 from backtalk.feedback.snapshot import Snapshot, take_snapshot
 from backtalk.feedback.split import split_for
 from backtalk.feedback.views import Pair, View
+from backtalk.feedback.written_answers import write_answer, write_answers
 from backtalk.store import Store
 from backtalk.store.queries import Cursor
 
@@ -32,8 +34,8 @@ _MAX_READ = 2_000
 """Number of cases of a kind that are read to find the first prompts."""
 CUT_SAMPLES = "samples that reached the token limit"
 """Reason why samples are left out: a model trained on one would learn to stop there."""
-NOT_PLAIN = "with tool calls or several messages"
-"""Reason why weights are not trained on an answer: its text is not all of it."""
+NOT_PLAIN = "of several messages"
+"""Reason why weights are not trained on an answer: a model wrote it in several turns."""
 
 
 def in_split(prompt: Prompt, split: Split) -> bool:
@@ -79,7 +81,8 @@ class TrainingSet:
     ) -> None:
         self.store = store
         self.aspect = aspect
-        self.texts_only = False
+        self.writes: WriteAnswer | None = None
+        """Function that writes answers with tool calls as texts; ``None`` if they stay messages."""
         self.requested = False
         self.left_out: Counter[str] = Counter()
         """Number of judgements and views that conversions left out, by reason."""
@@ -94,13 +97,20 @@ class TrainingSet:
         """Return the same feedback by another aspect, or by all aspects for ``None``."""
         return self._changed(aspect=aspect)
 
-    def plain_texts(self) -> Self:
-        """Return the same feedback without views whose texts are not all of the answers.
+    def plain_texts(self, write: WriteAnswer = describe_answer) -> Self:
+        """Return the same feedback with answers as texts, as training reads them.
 
-        Training of weights reads texts only: it would learn a tool call as nothing, and several
-        messages as one text.
+        An answer with tool calls is a :class:`~backtalk.feedback.answers.MessageText`. Views of
+        answers of several messages are left out and counted. Prompts have the settings of their
+        requests.
+
+        Parameters
+        ----------
+        write : WriteAnswer, optional
+            Function from a prompt and an answer to the text that the model writes for it; JSON by
+            default.
         """
-        return self._changed(texts_only=True, requested=True)
+        return self._changed(writes=write, requested=True)
 
     def as_requested(self) -> Self:
         """Return the same feedback on prompts with the settings of their requests, such as tools.
@@ -178,7 +188,7 @@ class TrainingSet:
         for case in islice(self.cases(), most):
             judged = case if self.aspect is None else on_aspect(case, self.aspect)
             kinds = {item.kind for item in judged.feedback}
-            if any(self._plain(views(judged, need), Counter()) for need in needs) or (
+            if any(self._written(views(judged, need), Counter()) for need in needs) or (
                 Pair in needs and self._is_repeated(judged, kinds)
             ):
                 yield case
@@ -273,12 +283,12 @@ class TrainingSet:
             present = {item.kind for item in case.feedback}
             for kind in sources:
                 if kind in present:
-                    results[kind] += self._plain(views(case, target, kinds=[kind]), left_out)
+                    results[kind] += self._written(views(case, target, kinds=[kind]), left_out)
             if target is Pair and across == "prompt" and self._is_repeated(case, present):
                 repeated.append(case)
         for kind, pairs in pairs_across(repeated).items():
             if kind in results:
-                results[kind] += self._plain(cast("list[AnyView]", pairs), left_out)
+                results[kind] += self._written(cast("list[AnyView]", pairs), left_out)
         # Methods may convert the same feedback several times.
         self.left_out |= left_out
         return {kind: converted for kind, converted in results.items() if converted}
@@ -310,13 +320,21 @@ class TrainingSet:
                 counts[item.prompt] += item.total
         return frozenset(key for key, count in counts.items() if count > 1)
 
-    def _plain(self, items: list[AnyView], left_out: Counter[str]) -> list[AnyView]:
-        if not self.texts_only:
+    def _written(self, items: list[AnyView], left_out: Counter[str]) -> list[AnyView]:
+        """Return views with answers as texts, if this feedback has them so."""
+        if self.writes is None:
             return items
-        plain = [view for view in items if view.is_plain]
-        if len(plain) < len(items):
-            left_out[NOT_PLAIN] += len(items) - len(plain)
-        return plain
+        views_of_texts = [write_answers(view, self.writes) for view in items]
+        results = [view for view in views_of_texts if view is not None]
+        if len(results) < len(items):
+            left_out[NOT_PLAIN] += len(items) - len(results)
+        return results
+
+    def response_text(self, prompt: Prompt, response: Response) -> str | None:
+        """Return the text of a response to a prompt; ``None`` if it has several messages."""
+        return write_answer(
+            prompt, response.text, response.messages, self.writes or describe_answer
+        )
 
     def explain_left_out(self) -> tuple[str, str]:
         """Return what was left out, and what to do about it; two empty texts if nothing was."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from backtalk.feedback.answers import MessageText
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
 from backtalk.learn.finetune.trees import PairLabel, PromptTree, ResponseColumns, ResponseTokens
@@ -28,6 +29,7 @@ class ResponseText(ResponseColumns):
     """A response as text, with its columns."""
 
     text: str
+    """Text; for a response with tool calls a :class:`~backtalk.feedback.answers.MessageText`."""
     weights: tuple[Span, ...] | None = None
     """Loss weights of spans of the text. A token has the weight of the last span that overlaps
     it, and 1 outside all spans."""
@@ -83,7 +85,7 @@ class Encoder:
         """Number of trees and examples left out, by reason."""
         self.refused = LeftOutRows()
         """Rows of which no tokens can be made."""
-        self._cache: dict[tuple[str, str, str | None], Encoded] = {}
+        self._cache: dict[tuple[str, str, str | None, bool], Encoded] = {}
 
     def tree(
         self,
@@ -182,7 +184,7 @@ class Encoder:
     def _tokenise(self, messages: Prompt, text: ResponseText) -> Encoded:
         """Return the tokens of a prompt and a response, or the reason why there are none."""
         reasoning = text.reasoning if self._reasoning else None
-        key = prompt_key(messages), text.text, reasoning
+        key = prompt_key(messages), text.text, reasoning, isinstance(text.text, MessageText)
         if key not in self._cache:
             try:
                 self._cache[key] = self.chat.conversation_tokens(

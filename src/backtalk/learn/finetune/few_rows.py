@@ -19,7 +19,6 @@ from backtalk.learn.finetune.preflight import (
 from backtalk.learn.finetune.registration import build_plan
 from backtalk.learn.finetune.train import (
     TrainingSetup,
-    check_trainable,
     encode,
     load_model,
     prepare,
@@ -57,7 +56,6 @@ async def check(
     BacktalkError
         If the policy has no trainable weights, or the feedback holds nothing to learn from.
     """
-    check_trainable(context.policy, context.feedback.store.artifacts)
     setup = await _prepare_few(name, context, values, report)
     if setup.reference is not None:
         setup.reference.close()

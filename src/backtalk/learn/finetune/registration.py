@@ -13,6 +13,7 @@ from backtalk.errors import BacktalkError, MissingExtra
 from backtalk.feedback.attribute_docstrings import attribute_docstrings
 from backtalk.feedback.views import View
 from backtalk.learn.context import MethodContext
+from backtalk.learn.finetune.answer_writer import AnswerWriter
 from backtalk.learn.finetune.config import TrainingConfig
 from backtalk.learn.finetune.encoding import Encoder
 from backtalk.learn.finetune.objective import BuildTasks, TrainingTask, get_objective
@@ -158,13 +159,14 @@ def training_method(
 
         async def learn(policy: Policy, feedback: TrainingSet, run: Run, **values: Any) -> Policy:
             engine = _engine(name)
-            engine.check_trainable(policy, feedback.store.artifacts)
-            feedback = feedback.plain_texts()
+            model = engine.check_trainable(policy, feedback.store.artifacts)
+            write = AnswerWriter(policy, model)
+            feedback = feedback.plain_texts(write)
             context = MethodContext(policy, feedback, run)
             tasks, training = await build_plan(name, context, values)
             validation = None
             if feedback.validation is not None:
-                held_out = replace(context, feedback=feedback.validation.plain_texts())
+                held_out = replace(context, feedback=feedback.validation.plain_texts(write))
                 validation, _ = await build_plan(name, held_out, values)
             learned: Policy = engine.finetune(
                 policy,
@@ -248,7 +250,8 @@ async def dry_run(
         If the method trains no weights, or finds nothing to learn from.
     """
     values = get_method(name).read_options(options)
-    context = MethodContext(policy, feedback.plain_texts(), run)
+    model = _engine(name).check_trainable(policy, feedback.store.artifacts)
+    context = MethodContext(policy, feedback.plain_texts(AnswerWriter(policy, model)), run)
     checks = _engine(name, "few_rows").check
     result: Preflight = await (
         checks(name, context, values) if report is None else checks(name, context, values, report)

@@ -43,18 +43,22 @@ class AnswerTokenizer:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         added = tokenizer.added_tokens_decoder
-        special = {token.content for token in added.values() if token.special}
-        special.update(tokenizer.all_special_tokens)
+        special = special_tokens(tokenizer)
         own = {token.content for token in added.values() if not token.content.isspace()} - special
         self._special_ids = frozenset(
             [*tokenizer.all_special_ids, *(id_ for id_, token in added.items() if token.special)]
         )
         self._special, self._own = _pattern(special), _pattern(own)
         self._markup = _pattern(special | own)
+        self._after_special = re.compile(f"({self._special.pattern}) +")
 
     def writes_own_tokens(self, text: str) -> bool:
         """Return whether a text has added tokens that models write, such as ``<think>``."""
         return self._own.search(text) is not None
+
+    def writes_special_tokens(self, text: str) -> bool:
+        """Return whether a text has special tokens, such as the end of a sequence."""
+        return self._special.search(text) is not None
 
     def text(self, prompt: Sequence[int], tokens: Sequence[int]) -> str:
         """Return the text of an answer's tokens as it follows the prompt, without special tokens.
@@ -67,7 +71,7 @@ class AnswerTokenizer:
             Tokens of the answer.
         """
         plain = [token for token in tokens if token not in self._special_ids]
-        text = self._following_text(prompt, plain)
+        text = self.following_text(prompt, plain)
         return self._decode(plain) if text is None else text
 
     def is_exact(self, prompt: Sequence[int], tokens: Sequence[int], text: str) -> bool:
@@ -85,9 +89,30 @@ class AnswerTokenizer:
         text : str
             Text of the answer.
         """
-        if self._following_text(prompt, tokens) == text:
+        if self.following_text(prompt, tokens) == text:
             return True
         return not text[:1].isspace() and self._decode(tokens) == text
+
+    def is_rendered(self, prompt: Sequence[int], tokens: Sequence[int], text: str) -> bool:
+        """Return whether tokens of a rendered conversation decode to a text, as :meth:`is_exact`.
+
+        Spaces that the tokenizer itself writes after special tokens do not count.
+
+        Parameters
+        ----------
+        prompt : sequence of int
+            Tokens of the prompt.
+        tokens : sequence of int
+            Tokens of the answer.
+        text : str
+            Text that the template writes.
+        """
+        if self.is_exact(prompt, tokens, text):
+            return True
+        written = self.following_text(prompt, tokens)
+        if written is None:
+            return False
+        return self._after_special.sub(r"\1", written) == self._after_special.sub(r"\1", text)
 
     def encode(self, prompt: Sequence[int], pieces: Sequence[Piece]) -> list[int] | None:
         """Return the tokens of an answer that continues a prompt, ``None`` if there are none.
@@ -106,19 +131,33 @@ class AnswerTokenizer:
         for piece, kind in self._runs(pieces):
             if kind == "template":
                 tokens += self._encode_piece(piece, "\n") or self._encode_piece(piece, "") or []
-                text = self._following_text(prompt, tokens) or ""
+                text = self.following_text(prompt, tokens) or ""
                 continue
             for anchor in _ANCHORS:
                 ids = self._encode_piece(piece, anchor, as_text=kind == "special")
                 if ids is None:
                     continue
-                if self._following_text(prompt, [*tokens, *ids]) == text + piece:
+                if self.following_text(prompt, [*tokens, *ids]) == text + piece:
                     tokens += ids
                     break
             else:
                 return self._encode_alone(pieces)
             text += piece
         return tokens
+
+    def following_text(self, prompt: Sequence[int], tokens: Sequence[int]) -> str | None:
+        """Return the text that tokens add to the end of a prompt; ``None`` if they change it.
+
+        Parameters
+        ----------
+        prompt : sequence of int
+            Tokens of the prompt.
+        tokens : sequence of int
+            Tokens after it, special tokens included in their text.
+        """
+        context = list(prompt[-_CONTEXT:])
+        before, whole = self._decode(context), self._decode([*context, *tokens])
+        return whole[len(before) :] if whole.startswith(before) else None
 
     def explain(self, text: str) -> str:
         """Return why no tokens decode to a text, in words."""
@@ -179,12 +218,6 @@ class AnswerTokenizer:
         ids = whole[len(before) :]
         return None if as_text and not self._special_ids.isdisjoint(ids) else ids
 
-    def _following_text(self, prompt: Sequence[int], tokens: Sequence[int]) -> str | None:
-        """Return the text that tokens add to the end of a prompt; ``None`` if they change it."""
-        context = list(prompt[-_CONTEXT:])
-        before, whole = self._decode(context), self._decode([*context, *tokens])
-        return whole[len(before) :] if whole.startswith(before) else None
-
     def _decode(self, tokens: Sequence[int]) -> str:
         text: str = self._tokenizer.decode(
             list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False
@@ -233,8 +266,14 @@ class Frame:
         return [piece for piece in [*before, Piece(answer), *after] if piece.text]
 
 
-def common_prefix_length(a: str, b: str) -> int:
-    """Return the number of characters that two texts have in common at their beginning."""
+def special_tokens(tokenizer: Any) -> set[str]:
+    """Return the texts of a tokenizer's special tokens."""
+    added = tokenizer.added_tokens_decoder.values()
+    return {token.content for token in added if token.special} | {*tokenizer.all_special_tokens}
+
+
+def common_prefix_length(a: Sequence[object], b: Sequence[object]) -> int:
+    """Return the number of items that two sequences have in common at their beginning."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
 
 

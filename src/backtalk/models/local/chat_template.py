@@ -9,12 +9,14 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from backtalk.feedback.answers import MessageText
 from backtalk.feedback.interaction import Message
 from backtalk.feedback.requests import request_of, with_request
 from backtalk.models.errors import TemplateError
 from backtalk.models.local.answer_tokens import AnswerTokenizer, Frame
 from backtalk.models.local.template_messages import check_encodable, is_begun, template_message
 from backtalk.models.local.template_rendering import TemplateRenderer
+from backtalk.models.local.tool_call_answers import Probe, continue_prompt
 
 _MARK = "Answer0To1Mark2"
 """Answer whose place shows what a template writes around answers."""
@@ -130,6 +132,9 @@ class ChatTemplate:
         Special tokens in the completion are encoded as text. Other added tokens, such as
         ``<think>``, are encoded as tokens, as models write them.
 
+        A :class:`~backtalk.feedback.answers.MessageText` is rendered as its message, with the tool
+        calls and special tokens that the template writes for it.
+
         Parameters
         ----------
         messages : sequence of Message
@@ -143,19 +148,18 @@ class ChatTemplate:
         ------
         TemplateError
             If the template renders the prompt differently once it is answered, changes the answer,
-            or does not end it, or the tokenizer has no tokens that decode to the answer.
+            leaves out its tool calls, or does not end it, or the tokenizer has no tokens that
+            decode to the answer.
         BadRequest
             If the template refuses the messages, or a text is not valid Unicode.
         """
         prompt = self.prompt_tokens(messages)
         check_encodable(completion, f"The answer {completion[:40]!r}")
+        if isinstance(completion, MessageText):
+            return prompt, self._message_tokens(prompt, messages, completion.message, reasoning)
         frame = self._frame(messages, reasoning)
-        answer = self._answered(messages, completion, reasoning)
-        conversation = self._renderer.text(answer, writes_reasoning=True)
-        opened = self._renderer.text(messages, opens_answer=True)
-        if not conversation.startswith(opened):
-            raise self._writes_prompt_differently()
-        body = conversation[len(opened) :]
+        answer = self._answered(messages, Message.assistant(completion), reasoning)
+        body = self._body(messages, answer)
         pieces = None
         if body.endswith(frame.rest):
             pieces = frame.pieces(completion, body.removesuffix(frame.rest))
@@ -200,14 +204,78 @@ class ChatTemplate:
                 "were resized to it",
             )
 
+    def _message_tokens(
+        self,
+        prompt: Sequence[int],
+        messages: Sequence[Message],
+        message: Message,
+        reasoning: str | None,
+    ) -> list[int]:
+        """Return the tokens of an answer with tool calls, with the end-of-sequence token."""
+        probe = Probe.of(message)
+        marked = self._body(messages, self._answered(messages, probe.message, reasoning))
+        probe.check(marked, f"The chat template of {self._name!r}")
+        after = probe.rest(marked)
+        position, end = self._find_end(after)
+        answer = self._answered(messages, message, reasoning)
+        body = self._body(messages, answer)
+        content = message.text.strip()
+        if not body.endswith(after[position:]) or "".join(content.split()) not in "".join(
+            body.split()
+        ):
+            raise TemplateError(
+                f"The chat template of {self._name!r} writes an answer with tool calls as "
+                f"{body[:80]!r}",
+                "Use a chat_template that leaves answers unchanged",
+            )
+        self._check_reasoning(reasoning, body)
+        conversation = self._renderer.tokens(answer, writes_reasoning=True)
+        with self._lock:
+            tokens = continue_prompt(
+                prompt,
+                conversation,
+                body.removesuffix(after[position:]),
+                content=content,
+                eos_token_ids=self.eos_token_ids,
+                tokenizer=self._answers,
+            )
+        if tokens is None:
+            raise TemplateError(
+                f"The tokenizer of {self._name!r} cannot write the answer {body[:80]!r}",
+                "Leave it out, or replace the characters that the tokenizer changes or takes for "
+                "its own tokens",
+            )
+        self._check_known(tokens)
+        return [*tokens, end]
+
     def _answered(
-        self, messages: Sequence[Message], completion: str, reasoning: str | None
+        self, messages: Sequence[Message], answer: Message, reasoning: str | None
     ) -> list[Message]:
         """Return the conversation with an answer."""
         if is_begun(messages):
-            whole = Message.assistant(messages[-1].text + completion)
-            return [*messages[:-1], whole.model_copy(update={"request": messages[-1].request})]
-        return [*messages, Message(role="assistant", content=completion, reasoning=reasoning)]
+            request, text = messages[-1].request, messages[-1].text + answer.text
+            whole = answer.model_copy(update={"content": text, "request": request})
+            return [*messages[:-1], whole]
+        return [*messages, answer.model_copy(update={"reasoning": reasoning})]
+
+    def _body(self, messages: Sequence[Message], answered: Sequence[Message]) -> str:
+        """Return the text that the template writes after the prompt of an answered conversation.
+
+        Raises
+        ------
+        TemplateError
+            If it writes the prompt differently once it is answered.
+        """
+        opened = self._renderer.text(messages, opens_answer=True)
+        conversation = self._renderer.text(answered, writes_reasoning=True)
+        if not conversation.startswith(opened):
+            raise TemplateError(
+                f"The chat template of {self._name!r} writes a prompt differently once it is "
+                "answered, so that the answer cannot be scored",
+                "Use another chat_template, or template_options: enable_thinking=False helps for "
+                "some models",
+            )
+        return conversation[len(opened) :]
 
     def _frame(self, messages: Sequence[Message], reasoning: str | None) -> Frame:
         """Return what the template writes around an answer to a prompt.
@@ -217,23 +285,33 @@ class ChatTemplate:
         TemplateError
             If it writes the prompt differently once it is answered, or does not end the answer.
         """
-        opened = self._renderer.text(messages, opens_answer=True)
-        marked = self._renderer.text(
-            self._answered(messages, _MARK, reasoning), writes_reasoning=True
-        )
-        if not marked.startswith(opened):
-            raise self._writes_prompt_differently()
-        before, mark, rest = marked[len(opened) :].rpartition(_MARK)
+        marked = self._body(messages, self._answered(messages, Message.assistant(_MARK), reasoning))
+        before, mark, rest = marked.rpartition(_MARK)
         if not mark:
             raise TemplateError(
                 f"The chat template of {self._name!r} writes the answer {_MARK!r} as {rest[:40]!r}",
                 "Use a chat_template that leaves answers unchanged",
             )
-        if reasoning and reasoning.strip() not in before:
+        self._check_reasoning(reasoning, before)
+        position, token = self._find_end(rest)
+        return Frame(before, rest[:position], token, rest)
+
+    def _check_reasoning(self, reasoning: str | None, written: str) -> None:
+        """Raise ``TemplateError`` if the reasoning of an answer is not written."""
+        if reasoning and reasoning.strip() not in written:
             raise TemplateError(
                 f"The chat template of {self._name!r} does not write the reasoning of an answer",
                 "For training on reasoning use a chat_template that writes reasoning_content",
             )
+
+    def _find_end(self, rest: str) -> tuple[int, int]:
+        """Return the position of the first token that ends an answer, in a text, and the token.
+
+        Raises
+        ------
+        TemplateError
+            If there is none.
+        """
         ends = [
             (rest.index(text), -len(text), token)
             for token in self.eos_token_ids
@@ -246,7 +324,7 @@ class ChatTemplate:
                 "Use another chat_template, or set eos_token of its tokenizer",
             )
         position, _, token = min(ends)
-        return Frame(before, rest[:position], token, rest)
+        return position, token
 
     def _until_end(self, tokens: Sequence[int]) -> list[int]:
         """Return the tokens before the first that ends an answer."""
@@ -256,14 +334,6 @@ class ChatTemplate:
         with self._lock:
             text: str = self._tokenizer.decode([token], skip_special_tokens=False)
         return text
-
-    def _writes_prompt_differently(self) -> TemplateError:
-        return TemplateError(
-            f"The chat template of {self._name!r} writes a prompt differently once it is "
-            "answered, so that the answer cannot be scored",
-            "Use another chat_template, or template_options: enable_thinking=False helps for "
-            "some models",
-        )
 
     def answer_text(self, prompt: Sequence[int], tokens: Sequence[int]) -> str:
         """Return the text of an answer's tokens as it follows the prompt, without special tokens.

@@ -23,7 +23,12 @@ from backtalk.models.local.forward import (
     log_probabilities,
     next_token_log_probabilities,
 )
-from backtalk.models.local.loading import folder_id, hide_peft_warnings, hide_progress_bars
+from backtalk.models.local.loading import (
+    find_eos_token_ids,
+    folder_id,
+    hide_peft_warnings,
+    hide_progress_bars,
+)
 from backtalk.models.local.sampler import SequenceState, sample
 from backtalk.models.local.threads import suitable_threads
 from backtalk.models.local.token_gradients import AnswerTokens, token_gradients
@@ -47,7 +52,7 @@ class Engine:
         config = model.config.get_text_config()
         self.context_length: int | None = getattr(config, "max_position_embeddings", None)
         """Maximum number of tokens of prompt and completion; ``None`` if unknown."""
-        self.eos_token_ids = _eos_token_ids(model, tokenizer)
+        self.eos_token_ids = find_eos_token_ids(model.generation_config, tokenizer)
         """Tokens that end a completion."""
         self.vocabulary_size = int(model.get_input_embeddings().weight.shape[0])
         """Number of tokens that the model has embeddings for."""
@@ -277,12 +282,6 @@ def _default_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def _eos_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    configured = getattr(model.generation_config, "eos_token_id", None)
-    ids = configured if isinstance(configured, list) else [configured]
-    return frozenset(token for token in [*ids, tokenizer.eos_token_id] if token is not None)
 
 
 def _batches(lengths: Sequence[int], limit: int) -> list[list[int]]:

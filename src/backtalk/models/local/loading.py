@@ -9,8 +9,10 @@ from functools import lru_cache
 from hashlib import blake2b
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from backtalk.models.endpoint.offline import is_offline
+from backtalk.models.errors import UnknownModel
 
 _HASHED_SUFFIXES = {".safetensors", ".json", ".jinja", ".txt", ".model"}
 
@@ -54,6 +56,57 @@ def stored_dtype(model: str, revision: str | None = None) -> str:
         model, revision=revision, local_files_only=offline
     )
     return str(config.get_text_config().dtype or "float32").removeprefix("torch.")
+
+
+def load_tokenizer(model: str, revision: str | None = None) -> tuple[Any, frozenset[int]]:
+    """Return the tokenizer of a model and the tokens that end its answers.
+
+    Parameters
+    ----------
+    model : str
+        Folder, or name on the Hugging Face hub.
+    revision : str, optional
+        Revision of a hub model.
+
+    Raises
+    ------
+    UnknownModel
+        If there is no such model.
+    """
+    transformers = import_module("transformers")  # loads torch
+    options = {
+        "revision": revision,
+        "local_files_only": Path(model).is_dir() or is_offline(),
+    }
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(model, **options)
+        try:
+            generation = transformers.GenerationConfig.from_pretrained(model, **options)
+        except OSError:
+            config = transformers.AutoConfig.from_pretrained(model, **options)
+            generation = transformers.GenerationConfig.from_model_config(config)
+    except (OSError, ValueError) as error:
+        raise UnknownModel(
+            f"The tokenizer of {model!r} could not be loaded: {str(error)[:200]}",
+            "Give a folder with a model and tokenizer of transformers, or its name on the Hugging "
+            "Face hub",
+        ) from None
+    return tokenizer, find_eos_token_ids(generation, tokenizer)
+
+
+def find_eos_token_ids(generation: Any, tokenizer: Any) -> frozenset[int]:
+    """Return the tokens that end an answer.
+
+    Parameters
+    ----------
+    generation : GenerationConfig or None
+        Configuration of the generation.
+    tokenizer : Any
+        Tokenizer.
+    """
+    configured = getattr(generation, "eos_token_id", None)
+    ids = configured if isinstance(configured, list) else [configured]
+    return frozenset(token for token in [*ids, tokenizer.eos_token_id] if token is not None)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from backtalk.models.local.model import LocalModel
 from backtalk.models.protocol import Request
 
 if TYPE_CHECKING:
+    from backtalk.models.local.chat_template import ChatTemplate
     from backtalk.models.local.engine import Engine
     from backtalk.models.local.sampler import SequenceState
 
@@ -80,6 +81,10 @@ class Mixture(LocalModel):
             f"The mixture {self.name!r} has no weights of its own to train",
             "Train one of the policies in the mixture",
         )
+
+    def load_chat(self) -> ChatTemplate:
+        """Return the chat template of the first model, without loading the weights."""
+        return self._models[0].load_chat()
 
     @cached_property
     def _engine(self) -> Engine:

@@ -230,6 +230,22 @@ class LocalModel:
             vocabulary_size=engine.vocabulary_size,
         )
 
+    def load_chat(self) -> ChatTemplate:
+        """Return the chat template, without loading the weights."""
+        from backtalk.models.local.chat_template import ChatTemplate  # noqa: PLC0415 - loads Jinja
+        from backtalk.models.local.loading import load_tokenizer  # noqa: PLC0415 - loads torch
+
+        if "_engine" in vars(self):
+            return self.chat
+        tokenizer, eos_token_ids = load_tokenizer(self.source, self._revision)
+        return ChatTemplate(
+            tokenizer,
+            name=self.name,
+            eos_token_ids=eos_token_ids,
+            template=self.chat_template,
+            options=self.template_options,
+        )
+
     def _generate(
         self, requests: Sequence[Request], cancelled: Callable[[], bool]
     ) -> list[Completion]:

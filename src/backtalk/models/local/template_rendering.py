@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from backtalk.feedback.interaction import Message
 from backtalk.feedback.requests import request_of
 from backtalk.models.errors import BadRequest, TemplateError
+from backtalk.models.local.answer_tokens import special_tokens
 from backtalk.models.local.template_messages import (
     SANITIZE,
     is_begun,
@@ -72,6 +73,7 @@ class TemplateRenderer:
         self._name = name
         self._template = _plain_template(tokenizer) if template == PLAIN else template
         self._options = dict(options or {})
+        self._special_tokens = special_tokens(tokenizer)
         self.lock = threading.Lock()
         """Held by whoever uses the tokenizer, which is not safe on several threads."""
 
@@ -92,7 +94,17 @@ class TemplateRenderer:
         opens_answer: bool = False,
         writes_reasoning: bool = False,
     ) -> list[int]:
-        """Return the tokens of messages; control tokens in them are encoded as text."""
+        """Return the tokens of messages; control tokens in them are encoded as text.
+
+        Parameters
+        ----------
+        messages : sequence of Message
+            Messages; the settings of their request reach the template.
+        opens_answer : bool, default False
+            If true, what opens the answer follows the messages.
+        writes_reasoning : bool, default False
+            If true, the reasoning of the last message is written.
+        """
         tokens: list[int] = self._apply(
             messages,
             opens_answer=opens_answer,
@@ -109,7 +121,17 @@ class TemplateRenderer:
         opens_answer: bool = False,
         writes_reasoning: bool = False,
     ) -> str:
-        """Return messages as the text that the template writes."""
+        """Return messages as the text that the template writes.
+
+        Parameters
+        ----------
+        messages : sequence of Message
+            Messages; the settings of their request reach the template.
+        opens_answer : bool, default False
+            If true, what opens the answer follows the messages.
+        writes_reasoning : bool, default False
+            If true, the reasoning of the last message is written.
+        """
         text: str = self._apply(
             messages,
             opens_answer=opens_answer,
@@ -132,6 +154,7 @@ class TemplateRenderer:
             *map(template_message, messages[:-1]),
             template_message(messages[-1], reasoning=writes_reasoning),
         ]
+        self._check_argument_names([row.get("tool_calls") for row in rows])
         with self.lock:
             try:
                 return self._tokenizer.apply_chat_template(
@@ -161,6 +184,25 @@ class TemplateRenderer:
                     f"{reason}",
                     "Check the content of the messages, or give another chat_template",
                 ) from None
+
+    def _check_argument_names(self, value: JsonValue) -> None:
+        """Raise ``BadRequest`` if the name of an argument holds a control token.
+
+        transformers encodes those in values as text, and takes those in names for its own.
+        """
+        if isinstance(value, list):
+            for item in value:
+                self._check_argument_names(item)
+        elif isinstance(value, dict):
+            for name, item in value.items():
+                control = next((token for token in self._special_tokens if token in name), None)
+                if control is not None:
+                    raise BadRequest(
+                        f"The name of an argument, {name!r}, holds the control token {control!r} "
+                        f"of {self._name!r}",
+                        "Rename it",
+                    )
+                self._check_argument_names(item)
 
 
 def _check_sanitizing(tokenizer: Any, name: str) -> None:

@@ -26,6 +26,7 @@ from backtalk.learn.finetune.trees import PromptTree, ResponseTokens
 from backtalk.learn.log_likelihood import log_likelihoods
 from backtalk.learn.method import OnlineDefaults, Paper
 from backtalk.learn.requirements import FeedbackRequirement
+from backtalk.learn.training_set import TrainingSet
 from backtalk.models import Scorer
 from backtalk.policy import Policy
 
@@ -299,7 +300,10 @@ async def xpo(
     bound = get_objective("xpo").bind(beta=beta, alpha=alpha)
     reference = context.get_policy(context.reference)
     interactions = [case.interaction for case in context.feedback.cases()]
-    listed = {interaction.id: _responses_by(reference, interaction) for interaction in interactions}
+    listed = {
+        interaction.id: _responses_by(reference, interaction, context.feedback)
+        for interaction in interactions
+    }
     known: dict[str, list[str]] = defaultdict(list)
     for interaction in interactions:
         known[prompt_key(interaction.prompt)] += listed[interaction.id]
@@ -383,7 +387,8 @@ def pairs_by_win_rate(pairs: Sequence[Pair], *, gap: float, soft: bool) -> list[
             chosen=a,
             rejected=b,
             probability=float(expit(high - low)) if soft else 1.0,
-        )
+            # Validation would take the texts of tool calls for other texts.
+        ).model_copy(update={"chosen": a, "rejected": b})
         for key, rated in answers.items()
         for high, a in rated
         for low, b in rated
@@ -477,12 +482,13 @@ async def _sample_by_prompt(
     return dict(zip(prompts, samples, strict=True))
 
 
-def _responses_by(policy: Policy, interaction: Interaction) -> list[str]:
-    return [
-        response.text
+def _responses_by(policy: Policy, interaction: Interaction, feedback: TrainingSet) -> list[str]:
+    texts = [
+        feedback.response_text(interaction.prompt, response)
         for response in interaction.responses
         if (response.policy or interaction.policy) == policy.id
     ]
+    return [text for text in texts if text is not None]
 
 
 def _pairs_with_one_listed(

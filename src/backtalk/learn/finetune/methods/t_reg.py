@@ -17,7 +17,7 @@ from backtalk.learn.finetune.registration import training_method
 from backtalk.learn.finetune.tree_builders import pair_trees
 from backtalk.learn.finetune.trees import PromptTree
 from backtalk.learn.lazy_modules import np
-from backtalk.models.errors import ContextTooLong
+from backtalk.learn.log_likelihood import token_log_likelihoods
 from backtalk.models.protocol import Scorer
 
 if TYPE_CHECKING:
@@ -135,17 +135,7 @@ async def _score_under(
         (append_system(context.policy, instruction).messages(prompt), text)
         for prompt, text in texts
     ]
-    try:
-        return [*await model.score(requests)]
-    except ContextTooLong:
-        return [await _score_one(model, request) for request in requests]
-
-
-async def _score_one(model: Scorer, text: tuple[Prompt, str]) -> NDArray[np.float64] | None:
-    try:
-        return (await model.score([text]))[0]
-    except ContextTooLong:
-        return None
+    return await token_log_likelihoods(model, requests)
 
 
 def trees_with_token_rewards(
@@ -164,11 +154,12 @@ def trees_with_token_rewards(
     """
     known = []
     for pair in pairs:
-        missing = {(pair.prompt, pair.chosen), (pair.prompt, pair.rejected)} - rewards.keys()
-        if missing and not pair.tie:
-            encoder.left_out["too long for the token rewards"] += 1
-        else:
+        texts = pair.chosen, pair.rejected
+        missing = {(pair.prompt, text) for text in texts} - rewards.keys()
+        if pair.tie or not missing:
             known.append(pair)
+        elif not encoder.leaves_out(pair.prompt, texts):
+            encoder.left_out["too long for the token rewards"] += 1
     return pair_trees(
         encoder,
         known,
