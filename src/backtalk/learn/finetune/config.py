@@ -44,7 +44,7 @@ class TrainingConfig(Record):
     lora_rank: Annotated[int, Field(gt=0)] = 16
     """Rank of the adapter; ``lora_alpha`` is twice the rank."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Number format of matrix products; weights and sums stay in float32."""
+    """Number format of matrix products; trained weights and sums stay in float32."""
     gradient_checkpointing: bool = False
     """If true, activations are recomputed in the backward pass, which saves memory."""
     reference: OptionalField[Name] = None
