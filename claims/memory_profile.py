@@ -9,7 +9,8 @@ import numpy as np
 from backtalk.memory import Memory
 from backtalk.policy import Policy
 from backtalk.worlds.world import ErrorRates, Rule
-from claims.claim import Expected, claim
+from claims.claim import Control, Expected, claim
+from claims.controls import rotation
 from claims.memory_world import MemoryWorld, open_memory_world
 
 ATTRIBUTES = ("first word of answers", "closing line of answers", "emojis in answers")
@@ -44,6 +45,14 @@ STYLES = (
             paper="F1 above 0.8 for the best models",
         ),
     ],
+    controls=[
+        Control(
+            "others_construction",
+            "each profile compared with another user's wishes",
+            "construction",
+        ),
+        Control("stale_updating", "the profiles from before the further edits", "updating"),
+    ],
 )
 def user_profile(seed: int) -> Mapping[str, float]:
     """Edit drafts as six users with three wishes about all mails each, then with three others."""
@@ -57,8 +66,14 @@ def user_profile(seed: int) -> Mapping[str, float]:
                 rules, truth = _draw_style(world, rng)
                 truths[f"user-{user}"] = truth
                 _edit_drafts(world, f"user-{user}", rules, rng, start=20 * (6 * stage + user))
+            if phase == "updating":
+                results["stale_updating"] = _f1(world, policy, truths)
             policy = world.learn("user-profile", policy, min_probability=0.5)
             results[phase] = _f1(world, policy, truths)
+            if phase == "construction":
+                origins = [list(truths)[place] for place in rotation(len(truths), seed=seed)]
+                others = {user: truths[other] for user, other in zip(truths, origins, strict=True)}
+                results["others_construction"] = _f1(world, policy, others)
         return results
 
 

@@ -28,6 +28,7 @@ from backtalk.worlds import get_world
 from backtalk.worlds.annotators import Person, give_feedback
 from backtalk.worlds.small import small_model_folder
 from backtalk.worlds.world import Rule, Split
+from claims.controls import shuffled
 
 TEMPERATURE = 0.3
 """Temperature of the answers, as of an assistant in use."""
@@ -139,7 +140,13 @@ class MemoryWorld:
             for prompt, text in zip(prompts, texts, strict=True)
         ]
 
-    def teach(self, person: Person, interactions: Sequence[Interaction], *kinds: str) -> list[Case]:
+    def teach(
+        self,
+        person: Person,
+        interactions: Sequence[Interaction],
+        *kinds: str,
+        shuffle: bool = False,
+    ) -> list[Case]:
         """Store answered requests with a person's feedback, and return both.
 
         Parameters
@@ -150,12 +157,20 @@ class MemoryWorld:
             Answered requests.
         *kinds : str
             Kinds of feedback.
+        shuffle : bool, default False
+            If true, the feedback is stored with the answers to other requests, for controls. The
+            only feedback of all requests is not stored at all.
         """
         cases = [
             Case(one, tuple(item for kind in kinds for item in give_feedback(person, kind, one)))
             for one in interactions
         ]
-        self.store.add_cases(cases)
+        stored = cases
+        if shuffle and sum(bool(case.feedback) for case in cases) > 1:
+            stored = shuffled(cases, seed=self.seed)
+        elif shuffle:
+            stored = [Case(one) for one in interactions]
+        self.store.add_cases(stored)
         return cases
 
     def learn(self, method: str, policy: Policy | None = None, **options: Any) -> Policy:
