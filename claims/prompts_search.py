@@ -10,11 +10,13 @@ from backtalk.learn.prompt.proposers.opro import HistoryProposer
 from backtalk.learn.prompt.proposers.promst import select_by_model
 from backtalk.learn.prompt.proposers.protegi import select_by_bandit
 from backtalk.learn.prompt.protocol import PromptCandidate
+from backtalk.learn.prompt.protocol import Trial as PromptTrial
 from backtalk.learn.prompt.world_writer import WorldWriter
 from backtalk.models.run_sync import run_sync
 from backtalk.policy import load_policy
 from backtalk.stats.validation import Floats
-from claims.claim import above, claim
+from claims.claim import Control, above, claim
+from claims.controls import rotation
 from claims.learning import Trial, open_trial
 from claims.prompt_tables import FIRST_SEED, WORLD, PromptTable, TableSearch, make_table
 
@@ -98,23 +100,51 @@ def directional_history(seed: int) -> Mapping[str, float]:
             "higher scores with the score model in most environments",
         ),
     ],
+    controls=[
+        Control("shuffled_saved", "a score model of scores shuffled between the prompts", "saved")
+    ],
 )
 def promst_filter(seed: int) -> Mapping[str, float]:
     """Select prompts by a score model of twelve prompts, and at random."""
 
-    async def filtered(search: TableSearch, _: Trial) -> list[float]:
-        drawn = draw(search, SCORED + POOL)
-        for candidate in drawn[:SCORED]:
-            await search.try_out(candidate, ANSWERS)
-        selected = await select_by_model(search.state, drawn[SCORED:], SELECTED)
-        return [float(np.mean([search.table.mean(candidate) for candidate in selected]))]
+    def arm(*, shuffle: bool) -> Arm:
+        async def filtered(search: TableSearch, _: Trial) -> list[float]:
+            drawn = draw(search, SCORED + POOL)
+            for candidate in drawn[:SCORED]:
+                await search.try_out(candidate, ANSWERS)
+            if shuffle:
+                shuffle_scores(search.state.trials, seed=seed)
+            selected = await select_by_model(search.state, drawn[SCORED:], SELECTED)
+            return [float(np.mean([search.table.mean(candidate) for candidate in selected]))]
+
+        return filtered
 
     async def random(search: TableSearch, _: Trial) -> list[float]:
         selected = draw(search, SELECTED)
         return [float(np.mean([search.table.mean(candidate) for candidate in selected]))]
 
-    means, _ = compare(seed, {"filtered": filtered, "random": random})
-    return {"saved": float((means["filtered"] - means["random"])[0])}
+    arms = {"filtered": arm(shuffle=False), "shuffled": arm(shuffle=True), "random": random}
+    means, _ = compare(seed, arms)
+    return {
+        "saved": float((means["filtered"] - means["random"])[0]),
+        "shuffled_saved": float((means["shuffled"] - means["random"])[0]),
+    }
+
+
+def shuffle_scores(trials: list[PromptTrial], *, seed: int) -> None:
+    """Give the scores of each trial that has any to another prompt, in place.
+
+    Parameters
+    ----------
+    trials : list of Trial
+        Trials of prompts.
+    seed : int
+        Seed of the permutation.
+    """
+    scored = [place for place, trial in enumerate(trials) if trial.scores]
+    origins = [trials[scored[origin]] for origin in rotation(len(scored), seed=seed)]
+    for place, origin in zip(scored, origins, strict=True):
+        trials[place] = PromptTrial(trials[place].candidate, origin.scores)
 
 
 @claim(
