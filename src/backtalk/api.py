@@ -20,6 +20,7 @@ from backtalk.evaluate.storage import save_evaluation
 from backtalk.feedback import as_prompt, content_id
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
+from backtalk.feedback.requests import requested_prompt
 from backtalk.learn.api import alearn, learn, run_folder
 from backtalk.learn.next_steps import default_judge
 from backtalk.learn.training_set import Split, in_split
@@ -362,7 +363,7 @@ def _select(
     seed: int,
 ) -> list[Prompt]:
     source = (
-        (case.interaction.prompt for case in store.cases())
+        (requested_prompt(case.interaction) for case in store.cases())
         if prompts is None
         else (as_prompt(prompt) for prompt in prompts)
     )

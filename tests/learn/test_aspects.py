@@ -5,7 +5,7 @@ import pytest
 from backtalk.cli import main
 from backtalk.errors import BacktalkError
 from backtalk.feedback import Annotator, Interaction, Label, Message, Preference, Response
-from backtalk.feedback.answers import describe_answer
+from backtalk.feedback.describe import describe_message
 from backtalk.feedback.views import LabelView, Pair
 from backtalk.learn import TrainingSet
 from backtalk.learn.background.spec import WatchSpec
@@ -107,7 +107,7 @@ def test_answers_of_several_messages_are_left_out_of_the_training_of_weights(tmp
         texts = feedback.plain_texts()
         (pair,) = texts.views(Pair)
         assert (pair.chosen, pair.rejected) == (
-            describe_answer((), pair.chosen.message),
+            describe_message(pair.chosen.message),
             "Looking.",
         )
         assert texts.left_out == {NOT_PLAIN: 1}

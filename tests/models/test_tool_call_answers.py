@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backtalk.feedback import Message
-from backtalk.feedback.answers import MessageText, describe_answer
+from backtalk.feedback.answers import MessageText
+from backtalk.feedback.describe import describe_message
 from backtalk.feedback.requests import with_request
 from backtalk.models.errors import BadRequest, ModelError, TemplateError
 from backtalk.models.local.chat_template import ChatTemplate
@@ -52,7 +53,7 @@ def chat_of(kind, template):
 
 
 def tokens_of(chat, message, prompt=QUESTION, **options):
-    text = MessageText(describe_answer(prompt, message), message)
+    text = MessageText(describe_message(message), message)
     return chat.conversation_tokens(prompt, text, **options)
 
 

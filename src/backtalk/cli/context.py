@@ -321,11 +321,12 @@ def read_prompts(
         If a line of the file holds no prompt.
     """
     from backtalk.api import select_prompts
+    from backtalk.feedback.requests import requested_prompt
 
     source = (
         prompts_in(file)
         if file is not None
-        else (case.interaction.prompt for case in store.cases())
+        else (requested_prompt(case.interaction) for case in store.cases())
     )
     return select_prompts(source, split=split, limit=limit, seed=seed)
 

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from backtalk.store import Store
 
 
+_SHOWN = 5
+"""Number of prompts that models refused which are listed."""
+
+
 def read_judge(name: str, store: Store, *, wait: bool) -> Judge:
     """Return a judge by its name.
 
@@ -138,6 +142,10 @@ def show(result: Evaluation, candidate: Policy, baseline: Policy, *, priced: boo
             ],
             numbers=(1, 2),
         )
+    if result.refused:
+        note(f"{len(result.refused)} more prompts are left out, as a model refuses them:")
+        for line in result.refused[:_SHOWN]:
+            note(f"  {line}")
     if result.unjudged:
         note(f"{result.unjudged} more prompts have no verdict of the judge and are left out.")
     if result.reused:

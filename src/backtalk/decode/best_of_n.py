@@ -10,6 +10,7 @@ from pydantic import Field
 
 from backtalk.decode.base import DecoderBase, DecoderOutput, register_decoder
 from backtalk.errors import NotFound
+from backtalk.feedback.describe import describe_answer
 from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.record import Name
 from backtalk.models.protocol import Model, PromptResponse, Request, Sampling
@@ -97,7 +98,10 @@ class BestOfN(DecoderBase):
         ]
         completions = await model.generate(requests)
         values = await self._values(
-            [(request.messages, c.text) for request, c in zip(requests, completions, strict=True)],
+            [
+                (request.messages, describe_answer(completion.text, completion.messages))
+                for request, completion in zip(requests, completions, strict=True)
+            ],
             rewards,
         )
         return [

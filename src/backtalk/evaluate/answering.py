@@ -18,18 +18,36 @@ from backtalk.evaluate.judges.protocol import (
     RecordingJudge,
     judge_batch_size,
 )
-from backtalk.evaluate.plan import Plan, answer_seed, calls_per_prompt
-from backtalk.feedback.interaction import Prompt
+from backtalk.evaluate.plan import AnsweringPolicy, Plan, answer_seed, calls_per_prompt
+from backtalk.feedback.describe import describe_answer, shorten
+from backtalk.feedback.interaction import Prompt, prompt_text
 from backtalk.models import Budget, BudgetExceeded, ModelError
 from backtalk.models.cut_answers import warn_of_cut_answers
+from backtalk.models.refused_requests import REFUSED
 from backtalk.rewards import PromptResponse, Reward
 from backtalk.run import Run, StepReporter
 from backtalk.stats.validation import Floats
 
 BATCH_SIZE = 32
 """Number of prompts answered and judged at a time."""
+MAX_REFUSED = 0.05
+"""Largest share of the prompts that models may refuse."""
+_SHOWN = 3
+
 BUDGET_BATCH_SIZE = 8
 """Number of prompts answered and judged at a time in a run with a budget."""
+
+
+@dataclass(frozen=True)
+class RefusedPrompt:
+    """Prompt that a model refuses, such as one that its chat template cannot write."""
+
+    prompt: Prompt
+    reason: str
+    """Error of the model."""
+
+    def __str__(self) -> str:
+        return f"{shorten(prompt_text(self.prompt), 80)!r}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -49,6 +67,8 @@ class AnswerSet:
     """Number of answers of earlier evaluations, of all policies together."""
     unjudged: int = 0
     """Number of prompts without a verdict of the judge, which are left out."""
+    refused: tuple[RefusedPrompt, ...] = ()
+    """Prompts that a policy's model refuses, which are left out for all policies."""
 
 
 async def answer_and_judge(plan: Plan, judge: Judge, run: Run) -> AnswerSet:
@@ -76,6 +96,8 @@ async def answer_and_judge(plan: Plan, judge: Judge, run: Run) -> AnswerSet:
     prompts, count = plan.prompts, len(plan.policies)
     answers: list[list[DecoderOutput]] = [[] for _ in range(count)]
     values: list[Floats] = []
+    answered_prompts: list[Prompt] = []
+    refused: list[RefusedPrompt] = []
     done = 0
     size = await _batch_size(plan, judge, run)
     with (
@@ -88,26 +110,32 @@ async def answer_and_judge(plan: Plan, judge: Judge, run: Run) -> AnswerSet:
                 outputs = [
                     await _answers(plan, index, batch, run, answered) for index in range(count)
                 ]
-                texts = [pair_texts(prompts[start : batch.stop], row) for row in outputs]
-                values.append(await _judge(judge, texts, [item.id for item in plan.policies]))
+                part, rows, errors = _split_refused(prompts[start : batch.stop], outputs)
+                refused += errors
+                _check_refused(refused, len(prompts))
+                texts = [pair_texts(part, row) for row in rows]
+                if part:
+                    values.append(await _judge(judge, texts, [item.id for item in plan.policies]))
             except BudgetExceeded:
                 if not done:
                     raise
                 break
             except ModelError as error:
                 raise _resumable(error, run) from None
-            for row, decoded in zip(answers, outputs, strict=True):
+            for row, decoded in zip(answers, rows, strict=True):
                 row.extend(decoded)
+            answered_prompts += part
             done = batch.stop
             judged(done)
     for policy, row in zip(plan.policies, answers, strict=True):
         warn_of_cut_answers(policy.id[:8], [output.answer for output in row])
     answer_set = AnswerSet(
-        prompts=prompts[:done],
+        prompts=tuple(answered_prompts),
         answers=tuple(tuple(row) for row in answers),
         values=np.concatenate(values, axis=1),
         complete=done == len(prompts),
         reused=plan.reused,
+        refused=tuple(refused),
     )
     return _without_unjudged(answer_set, judge)
 
@@ -162,19 +190,67 @@ async def _batch_size(plan: Plan, judge: Judge, run: Run) -> int:
 
 async def _answers(
     plan: Plan, index: int, batch: range, run: Run, step: StepReporter
-) -> list[DecoderOutput]:
-    """Return the answers of one policy: stored ones, and new ones for the other prompts."""
+) -> list[DecoderOutput | ModelError]:
+    """Return the answers of one policy: stored ones, and new ones for the other prompts.
+
+    A prompt that the model refuses has the error instead of an answer.
+    """
     policy, stored = plan.policies[index], plan.stored[index]
     before = len(plan.policies) * batch.start + index * len(batch)
-    answers: list[DecoderOutput] = []
+    answers: list[DecoderOutput | ModelError] = []
     for start in range(batch.start, batch.stop, BATCH_SIZE):
         part = range(start, min(start + BATCH_SIZE, batch.stop))
         missing = [plan.prompts[i] for i in part if stored[i] is None]
         seed = answer_seed(policy, run.seed)
-        new = iter(await policy.decode(missing, seed=seed) if missing else ())
+        new = iter(await _decode(policy, missing, seed) if missing else ())
         answers.extend(stored[i] or next(new) for i in part)
         step(before + len(answers))
     return answers
+
+
+async def _decode(
+    policy: AnsweringPolicy, prompts: Sequence[Prompt], seed: int
+) -> list[DecoderOutput | ModelError]:
+    """Return the answers to prompts, or the errors with which the model refuses them."""
+    try:
+        return [*await policy.decode(prompts, seed=seed)]
+    except REFUSED as error:
+        if len(prompts) == 1:
+            return [error]
+    half = len(prompts) // 2
+    first = await _decode(policy, prompts[:half], seed)
+    return [*first, *await _decode(policy, prompts[half:], seed)]
+
+
+def _split_refused(
+    prompts: Sequence[Prompt], outputs: Sequence[Sequence[DecoderOutput | ModelError]]
+) -> tuple[list[Prompt], list[list[DecoderOutput]], list[RefusedPrompt]]:
+    """Return the prompts that all policies answered, their answers, and the other prompts."""
+    answered: list[Prompt] = []
+    rows: list[list[DecoderOutput]] = [[] for _ in outputs]
+    refused = []
+    for prompt, column in zip(prompts, zip(*outputs, strict=True), strict=True):
+        errors = [one for one in column if isinstance(one, ModelError)]
+        if errors:
+            refused.append(RefusedPrompt(prompt, str(errors[0])))
+            continue
+        answered.append(prompt)
+        for row, output in zip(rows, column, strict=True):
+            if isinstance(output, DecoderOutput):
+                row.append(output)
+    return answered, rows, refused
+
+
+def _check_refused(refused: Sequence[RefusedPrompt], total: int) -> None:
+    """Raise an error if models refuse more than a share of :data:`MAX_REFUSED` of the prompts."""
+    if len(refused) <= MAX_REFUSED * total:
+        return
+    listed = "; ".join(map(str, refused[:_SHOWN]))
+    raise BacktalkError(
+        f"{len(refused)} of {total} prompts are refused by a model, and {MAX_REFUSED:.0%} may be: "
+        f"{listed}",
+        "Mend or delete these prompts, or choose another chat_template of the policy",
+    )
 
 
 def _reuse_note(plan: Plan) -> str:
@@ -192,8 +268,11 @@ def _resumable(error: ModelError, run: Run) -> ModelError:
 
 
 def pair_texts(prompts: Sequence[Prompt], answers: Sequence[DecoderOutput]) -> list[PromptResponse]:
-    """Return each prompt with the text of its answer."""
-    return [(prompt, decoded.answer.text) for prompt, decoded in zip(prompts, answers, strict=True)]
+    """Return each prompt with its answer as judges read it: its text, and its tool calls."""
+    return [
+        (prompt, describe_answer(decoded.answer.text, decoded.answer.messages))
+        for prompt, decoded in zip(prompts, answers, strict=True)
+    ]
 
 
 async def preferences_by(

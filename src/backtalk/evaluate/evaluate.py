@@ -243,6 +243,7 @@ async def _make_evaluation(
         baseline_cost=_cost(policies[1], answer_set, 0, run),
         reused=answer_set.reused,
         unjudged=answer_set.unjudged,
+        refused=tuple(map(str, answer_set.refused)),
     )
 
 

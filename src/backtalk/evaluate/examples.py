@@ -49,4 +49,4 @@ def select_examples(answer_set: AnswerSet, *, index: int = 1, count: int = 5) ->
 
 def _text(decoded: DecoderOutput) -> str:
     answer = decoded.answer
-    return describe_answer(answer.text, () if answer.message is None else (answer.message,))
+    return describe_answer(answer.text, answer.messages)

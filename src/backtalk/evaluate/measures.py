@@ -13,6 +13,7 @@ from backtalk.evaluate.answering import preferences_by
 from backtalk.evaluate.judges.info import describe_judge
 from backtalk.evaluate.judges.protocol import Judge, UncertainJudge
 from backtalk.evaluate.result import Measure, SelectionBaseline
+from backtalk.feedback.describe import describe_answer
 from backtalk.feedback.interaction import Prompt
 from backtalk.rewards import PromptResponse, Reward
 from backtalk.stats.baselines import compare_to_baselines
@@ -52,7 +53,7 @@ async def selection_baselines(
     ):
         return (), None
     samples = [
-        (prompt, completion.text)
+        (prompt, describe_answer(completion.text, completion.messages))
         for prompt, decoded in zip(prompts, answers, strict=True)
         for completion in decoded.candidates
     ]

@@ -12,6 +12,7 @@ from typing import Protocol, Self, runtime_checkable
 from backtalk.decode import DecoderOutput
 from backtalk.evaluate.judges.protocol import CheckedJudge, Judge
 from backtalk.feedback import content_id
+from backtalk.feedback.describe import describe_answer
 from backtalk.feedback.interaction import Prompt
 from backtalk.models import Budget, CachedModel, Model, NotRecorded, Request, Usage
 from backtalk.models.protocol import Checkable
@@ -90,7 +91,11 @@ class Plan:
         planned = []
         for policy, row in zip(self.policies, self.stored, strict=True):
             if isinstance(policy, PlannablePolicy):
-                texts = tuple(answer.answer.text for answer in row if answer is not None)
+                texts = tuple(
+                    describe_answer(decoded.answer.text, decoded.answer.messages)
+                    for decoded in row
+                    if decoded is not None
+                )
                 complete = len(texts) == len(row)
                 planned.append(PlannedAnswers(policy.label, texts if complete else None))
         return planned

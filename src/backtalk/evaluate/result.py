@@ -11,7 +11,7 @@ from backtalk.evaluate.cost import AnswerCost
 from backtalk.evaluate.judges.check.result import JudgeBiases, JudgeCheck
 from backtalk.evaluate.judges.circular import PolicyOrigin
 from backtalk.evaluate.judges.info import JudgeInfo
-from backtalk.feedback.record import Name, OptionalField, Record, Time, now
+from backtalk.feedback.record import OMIT_EMPTY, Name, OptionalField, Record, Time, now
 from backtalk.stats.estimate import Estimate
 
 PromptSplit = Literal["held-out", "train", "all", "live"]
@@ -107,6 +107,8 @@ class Evaluation(Record):
     """Mean cost of an answer of the baseline."""
     reused: int = 0
     """Number of answers, of all policies together, that were reused from earlier evaluations."""
+    refused: tuple[str, ...] = Field(default=(), exclude_if=OMIT_EMPTY)
+    """Beginnings of the prompts that a model refused, with its errors; they are left out."""
     unjudged: int = 0
     """Number of prompts without a verdict of the judge, which are left out."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 from backtalk.feedback.interaction import Message, Prompt, Response
@@ -71,28 +70,6 @@ WriteAnswer = Callable[[Prompt, Message], str]
 def is_one_message(messages: Messages) -> bool:
     """Return true if an answer is one message of the assistant, with or without tool calls."""
     return not messages or (len(messages) == 1 and messages[0].role == "assistant")
-
-
-def describe_answer(_: Prompt, message: Message) -> str:
-    """Return an answer as text: its content, and its tool calls as JSON without their ids.
-
-    >>> call = {"id": "c", "function": {"name": "time", "arguments": '{"at":"noon"}'}}
-    >>> describe_answer((), Message(role="assistant", content=None, tool_calls=(call,)))
-    '{"name": "time", "arguments": {"at": "noon"}}'
-    """
-    calls = []
-    for call in message.tool_calls:
-        function = call.get("function")
-        fields = dict(function) if isinstance(function, dict) else dict(call)
-        arguments = fields.get("arguments")
-        if isinstance(arguments, str):
-            try:
-                fields["arguments"] = json.loads(arguments)
-            except ValueError:
-                fields["arguments"] = arguments
-        calls.append(json.dumps(fields, ensure_ascii=False))
-    content = message.text if message.text or calls else json.dumps(message.to_dict())
-    return "\n".join(text for text in (content, *calls) if text)
 
 
 def _is_text(message: Message) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Interaction, Message, Prompt
 
 SETTINGS = (
@@ -55,9 +56,38 @@ def without_request(prompt: Sequence[Message]) -> Prompt:
     )
 
 
+def stored_prompt_key(prompt: Sequence[Message]) -> str:
+    """Return the key of a prompt as it is stored: equal whatever the settings of its request."""
+    return prompt_key(without_request(prompt))
+
+
 def request_of(prompt: Sequence[Message]) -> dict[str, JsonValue]:
     """Return the settings of a prompt's request; empty if it has none."""
     return {name: value for message in prompt for name, value in message.request.items()}
+
+
+def with_settings_in_metadata(interaction: Interaction) -> Interaction:
+    """Return an interaction that keeps the settings of its prompt's request when it is stored.
+
+    They are in its metadata, from which :func:`requested_prompt` reads them.
+
+    >>> prompt = with_request((Message.user("Hi"),), {"reasoning_effort": "low"})
+    >>> stored = with_settings_in_metadata(Interaction(prompt=prompt)).to_dict()
+    >>> request_of(requested_prompt(Interaction.model_validate(stored)))
+    {'reasoning_effort': 'low'}
+    """
+    settings = request_of(interaction.prompt)
+    if not settings:
+        return interaction
+    return interaction.model_copy(update={"metadata": {**interaction.metadata, **settings}})
+
+
+def as_requested(interaction: Interaction) -> Interaction:
+    """Return an interaction with its prompt as the model read it; see :func:`requested_prompt`."""
+    prompt = requested_prompt(interaction)
+    if prompt == interaction.prompt:
+        return interaction
+    return interaction.model_copy(update={"prompt": prompt})
 
 
 def requested_prompt(interaction: Interaction) -> Prompt:

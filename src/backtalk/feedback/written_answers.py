@@ -12,7 +12,8 @@ from backtalk.feedback.answers import (
     is_one_message,
     is_plain,
 )
-from backtalk.feedback.interaction import Prompt
+from backtalk.feedback.describe import describe_message
+from backtalk.feedback.interaction import Message, Prompt
 from backtalk.feedback.views import (
     Completion,
     Pair,
@@ -23,6 +24,11 @@ from backtalk.feedback.views import (
 )
 
 AnyView = TypeVar("AnyView", bound=View)
+
+
+def describe_call(_: Prompt, message: Message) -> str:
+    """Return an answer with tool calls in words, without the ids of the calls."""
+    return describe_message(message)
 
 
 def write_answer(prompt: Prompt, text: str, messages: Messages, write: WriteAnswer) -> str | None:

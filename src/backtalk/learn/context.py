@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 from backtalk.errors import BacktalkError
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
-from backtalk.feedback.requests import request_of, without_request
+from backtalk.feedback.requests import stored_prompt_key
 from backtalk.learn.lazy_modules import np
+from backtalk.learn.left_out_rows import MAX_LEFT_OUT, PROMPT_REASON, LeftOutRows
 from backtalk.learn.reward_feedback import RewardFeedback, reward_feedback
 from backtalk.learn.training_set import CUT_SAMPLES, TrainingSet
-from backtalk.models import Model, Request, Sampling, load_model
+from backtalk.models import Completion, Model, Request, Sampling, load_model
 from backtalk.models.cut_answers import warn_of_cut_answers
 from backtalk.models.greedy_samples import warn_of_greedy_samples
+from backtalk.models.refused_requests import generate_or_refuse
 from backtalk.policy import Policy, read_policy
 from backtalk.policy.loading import load_memory, prompt_users
 from backtalk.policy.selected_prompt import load_selector, select_prompts
@@ -51,6 +53,8 @@ class MethodContext:
     """Reference policy of the trainer, by name or id; ``None`` for the policy before learning."""
     may_call_models: bool = True
     """If false, methods that call a model or fit a judge raise ``ModelNeeded``."""
+    max_left_out: float = MAX_LEFT_OUT
+    """Largest share of the prompts to sample that a model may refuse, in [0, 1]."""
     rewards: list[JudgeInfo] = field(default_factory=list)
     """Rewards and judges that the method used so far, for the lineage of the learned policy."""
 
@@ -105,7 +109,9 @@ class MethodContext:
             key = prompt_key(case.interaction.prompt)
             if key in results:
                 texts = (
-                    self.feedback.response_text(case.interaction.prompt, response)
+                    self.feedback.answer_text(
+                        case.interaction.prompt, response.text, response.messages
+                    )
                     for response in case.interaction.responses
                 )
                 results[key].update(dict.fromkeys(text for text in texts if text is not None))
@@ -132,7 +138,7 @@ class MethodContext:
             memory = memories[policy.memory]
             texts: tuple[str, ...] | None = None
             if memory is not None:
-                user = users.get(prompt_key(without_request(prompt)))
+                user = users.get(stored_prompt_key(prompt))
                 texts = (await memory.recall(prompt, user=user)).texts
             (own,) = await select_prompts(policy, selectors[policy.id], [prompt])
             results.append(own.policy.messages(prompt, remembered=texts))
@@ -151,7 +157,7 @@ class MethodContext:
         """Return up to ``count`` complete responses to each prompt.
 
         Responses that reach the token limit are left out: a model trained on one would learn to
-        stop there.
+        stop there. A prompt that the model refuses has no response; it is counted and listed.
 
         Parameters
         ----------
@@ -168,6 +174,10 @@ class MethodContext:
         seed : int, default 0
             Seed within the run; each seed gives other responses.
 
+        Raises
+        ------
+        TooManyLeftOut
+            If the model refuses a larger share of the prompts than ``max_left_out``.
         """
         if not prompts:
             return []
@@ -182,22 +192,39 @@ class MethodContext:
                 sampling=sampling or responder.decoder.base_sampling,
                 sample_index=i,
                 seed=self.run.seed * 1_000 + seed,
-                options=request_of(message_list),
             )
             for responder, message_list in zip(responders, messages, strict=True)
             for i in range(count)
         ]
         results: list[list[str]] = [[] for _ in prompts]
+        reasons: dict[int, str] = {}
         with self.run.task("sampling answers", len(requests)) as step:
             for start in range(0, len(requests), BATCH_SIZE):
-                completions = await model.generate(requests[start : start + BATCH_SIZE])
-                for index, completion in enumerate(completions, start):
-                    if completion.finish_reason != "length":
-                        results[index // count].append(completion.text)
+                answers = await generate_or_refuse(model, requests[start : start + BATCH_SIZE])
+                completions = [one for one in answers if isinstance(one, Completion)]
+                for index, completion in enumerate(answers, start):
+                    if not isinstance(completion, Completion):
+                        reasons.setdefault(index // count, str(completion))
+                    elif completion.finish_reason != "length":
+                        text = self.feedback.answer_text(
+                            prompts[index // count], completion.text, completion.messages
+                        )
+                        results[index // count].append(text or completion.text)
                 cut = warn_of_cut_answers(first.label, completions)
                 self.feedback.left_out += Counter({CUT_SAMPLES: cut})
                 step(min(start + BATCH_SIZE, len(requests)))
+        self._leave_out([(prompts[i], reason) for i, reason in reasons.items()], len(prompts))
         return results
+
+    def _leave_out(self, refused: Sequence[tuple[Prompt, str]], total: int) -> None:
+        """Count and list prompts that a model refuses; raise an error if there are too many."""
+        rows = LeftOutRows()
+        rows.count, rows.total = len(refused), total
+        for prompt, reason in refused:
+            rows.add(prompt, "", reason)
+        rows.check(self.max_left_out, self.feedback.every_case())
+        self.feedback.refused.add_all(rows)
+        self.feedback.left_out += Counter({PROMPT_REASON: len(refused)})
 
     async def learn_reward(self, data: RewardFeedback, embedder: EmbedderName) -> Reward:
         """Return a reward fitted to pairs and to judgements of single responses.

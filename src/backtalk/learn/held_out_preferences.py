@@ -14,7 +14,7 @@ from backtalk.evaluate.preference_accuracy import (
     PreferenceAccuracy,
     measure_preferences,
 )
-from backtalk.feedback.case import prompt_key
+from backtalk.feedback.requests import stored_prompt_key
 from backtalk.feedback.views import Pair
 from backtalk.learn.log_likelihood import token_log_likelihoods
 from backtalk.learn.method import METHODS
@@ -152,7 +152,7 @@ async def held_out_preferences(
 
 
 def _key(pair: Pair) -> str:
-    return prompt_key(pair.prompt)
+    return stored_prompt_key(pair.prompt)
 
 
 def _no_pairs(policy: Policy, split: str, usable: int) -> BacktalkError:

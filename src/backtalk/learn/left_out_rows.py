@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from backtalk.artifacts import Artifacts
@@ -16,8 +16,14 @@ from backtalk.feedback.kinds import Demonstration, Edit
 from backtalk.feedback.requests import requested_prompt
 from backtalk.policy.policy import Policy
 
+PROMPT_REASON = "prompts that the model cannot read"
+"""Reason in the counts of what was left out of the samples."""
+
 REASON = "that cannot be written as tokens of the model"
 """Reason in the counts of what was left out."""
+
+MAX_LEFT_OUT = 0.05
+"""Largest share of the rows or prompts that is left out without stopping a run, by default."""
 
 NOTE = "left out rows"
 """Note of a policy's lineage with the artifact that lists the rows."""
@@ -56,6 +62,7 @@ class LeftOutRows:
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], tuple[Prompt, str, str]] = {}
+        self._records: list[LeftOutRow] = []
         self.count = 0
         """Number of rows that were left out."""
         self.total = 0
@@ -75,6 +82,27 @@ class LeftOutRows:
         """
         self._rows.setdefault((prompt_key(prompt), answer), (prompt, answer, reason))
 
+    def add_all(self, others: LeftOutRows) -> None:
+        """Add the rows of others, which were left out before, such as prompts of samples."""
+        self._rows = {**others._rows, **self._rows}
+        self._records += others._records
+        self.count += others.count
+        self.total += others.total
+
+    def add_records(self, records: Sequence[LeftOutRow], *, total: int) -> None:
+        """Add rows whose interactions are known.
+
+        Parameters
+        ----------
+        records : sequence of LeftOutRow
+            Rows that were left out.
+        total : int
+            Number of rows that were read.
+        """
+        self._records += records
+        self.count += len(records)
+        self.total += total
+
     @property
     def share(self) -> float:
         """Fraction of the rows that were left out."""
@@ -89,7 +117,7 @@ class LeftOutRows:
             Cases that the rows came from. They are read only if there are such answers.
         """
         if not self._rows:
-            return []
+            return [*self._records]
         records: dict[str, list[Case]] = defaultdict(list)
         keys = {key for key, _ in self._rows}
         for case in cases:
@@ -98,7 +126,7 @@ class LeftOutRows:
                 if key in keys:
                     records[key].append(case)
                     break
-        results = []
+        results = [*self._records]
         for (key, answer), (prompt, _, reason) in self._rows.items():
             whole = answer.message if isinstance(answer, MessageText) else answer
             own = [case for case in records[key] if whole in _answers(case)] or records[key]

@@ -11,17 +11,18 @@ from hashlib import blake2b
 from itertools import islice
 from typing import Literal, Self, TypeVar, cast
 
-from backtalk.feedback.answers import WriteAnswer, describe_answer
+from backtalk.feedback.answers import Messages, WriteAnswer
 from backtalk.feedback.aspects import on_aspect, other_aspects
 from backtalk.feedback.base import OVERALL
 from backtalk.feedback.case import Case, prompt_key
 from backtalk.feedback.conversions import JUDGED_KINDS, conversions_to, pairs_across, views
-from backtalk.feedback.interaction import Prompt, Response
-from backtalk.feedback.requests import requested_prompt, without_request
+from backtalk.feedback.interaction import Prompt
+from backtalk.feedback.requests import as_requested, stored_prompt_key
 from backtalk.feedback.snapshot import Snapshot, take_snapshot
 from backtalk.feedback.split import split_for
 from backtalk.feedback.views import Pair, View
-from backtalk.feedback.written_answers import write_answer, write_answers
+from backtalk.feedback.written_answers import describe_call, write_answer, write_answers
+from backtalk.learn.left_out_rows import LeftOutRows
 from backtalk.store import Store
 from backtalk.store.queries import Cursor
 
@@ -44,12 +45,7 @@ def in_split(prompt: Prompt, split: Split) -> bool:
     One fifth of all prompts is held out from learning, selected by a hash of their text. The
     selection is the same in every store and run.
     """
-    return split == "all" or split_for(_stored_key(prompt)) == split
-
-
-def _stored_key(prompt: Prompt) -> str:
-    """Return the key of a prompt as it is stored, without the settings of its request."""
-    return prompt_key(without_request(prompt))
+    return split == "all" or split_for(stored_prompt_key(prompt)) == split
 
 
 class TrainingSet:
@@ -86,6 +82,8 @@ class TrainingSet:
         self.requested = False
         self.left_out: Counter[str] = Counter()
         """Number of judgements and views that conversions left out, by reason."""
+        self.refused = LeftOutRows()
+        """Prompts of samples that a model cannot read."""
         self.split = split
         self.kinds = kinds
         self.until = until
@@ -97,7 +95,7 @@ class TrainingSet:
         """Return the same feedback by another aspect, or by all aspects for ``None``."""
         return self._changed(aspect=aspect)
 
-    def plain_texts(self, write: WriteAnswer = describe_answer) -> Self:
+    def plain_texts(self, write: WriteAnswer = describe_call) -> Self:
         """Return the same feedback with answers as texts, as training reads them.
 
         An answer with tool calls is a :class:`~backtalk.feedback.answers.MessageText`. Views of
@@ -107,8 +105,8 @@ class TrainingSet:
         Parameters
         ----------
         write : WriteAnswer, optional
-            Function from a prompt and an answer to the text that the model writes for it; JSON by
-            default.
+            Function from a prompt and an answer to the text that the model writes for it; a
+            description in words by default.
         """
         return self._changed(writes=write, requested=True)
 
@@ -140,7 +138,7 @@ class TrainingSet:
         """
         if limit is None:
             return self
-        keys = {_stored_key(case.interaction.prompt) for case in self._usable(needs)}
+        keys = {stored_prompt_key(case.interaction.prompt) for case in self._usable(needs)}
         rank = {key: blake2b(f"{seed} {key}".encode(), digest_size=16).digest() for key in keys}
         return self._changed(_drawn=frozenset(sorted(keys, key=rank.__getitem__)[:limit]))
 
@@ -172,7 +170,7 @@ class TrainingSet:
     def _first_usable(self, count: int, needs: Sequence[type[View]]) -> set[str]:
         keys: set[str] = set()
         for case in self._usable(needs, most=_MAX_READ):
-            keys.add(_stored_key(case.interaction.prompt))
+            keys.add(stored_prompt_key(case.interaction.prompt))
             if len(keys) == count:
                 break
         return keys
@@ -195,7 +193,7 @@ class TrainingSet:
 
     def _changed(self, **fields: object) -> Self:
         other = copy.copy(self)
-        vars(other).update(fields, left_out=Counter())
+        vars(other).update(fields, left_out=Counter(), refused=LeftOutRows())
         vars(other).pop("snapshot", None)
         return other
 
@@ -213,15 +211,12 @@ class TrainingSet:
 
     def _as_read(self, case: Case) -> Case:
         """Return a case with its prompt as methods read it."""
-        prompt = requested_prompt(case.interaction) if self.requested else case.interaction.prompt
-        if prompt == case.interaction.prompt:
-            return case
-        interaction = case.interaction.model_copy(update={"prompt": prompt})
-        return replace(case, interaction=interaction)
+        interaction = as_requested(case.interaction) if self.requested else case.interaction
+        return case if interaction is case.interaction else replace(case, interaction=interaction)
 
     def _includes(self, prompt: Prompt) -> bool:
         return in_split(prompt, self.split) and (
-            self._drawn is None or _stored_key(prompt) in self._drawn
+            self._drawn is None or stored_prompt_key(prompt) in self._drawn
         )
 
     def prompts(self) -> list[Prompt]:
@@ -308,7 +303,7 @@ class TrainingSet:
     def _is_repeated(self, case: Case, kinds: Collection[str]) -> bool:
         """Return whether a case has judgements of single responses, as others on its prompt do."""
         return any(kind in kinds for kind in JUDGED_KINDS) and (
-            _stored_key(case.interaction.prompt) in self._repeated_prompts
+            stored_prompt_key(case.interaction.prompt) in self._repeated_prompts
         )
 
     @cached_property
@@ -330,11 +325,19 @@ class TrainingSet:
             left_out[NOT_PLAIN] += len(items) - len(results)
         return results
 
-    def response_text(self, prompt: Prompt, response: Response) -> str | None:
-        """Return the text of a response to a prompt; ``None`` if it has several messages."""
-        return write_answer(
-            prompt, response.text, response.messages, self.writes or describe_answer
-        )
+    def answer_text(self, prompt: Prompt, text: str, messages: Messages) -> str | None:
+        """Return an answer as text, as views hold it; ``None`` if it has several messages.
+
+        Parameters
+        ----------
+        prompt : Prompt
+            Prompt of the answer.
+        text : str
+            Text of the answer.
+        messages : tuple of Message
+            All messages of the answer; empty if it is its text.
+        """
+        return write_answer(prompt, text, messages, self.writes or describe_call)
 
     def explain_left_out(self) -> tuple[str, str]:
         """Return what was left out, and what to do about it; two empty texts if nothing was."""

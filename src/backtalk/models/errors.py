@@ -83,6 +83,12 @@ class TemplateError(ModelError):
     """Chat template that is missing, or that changes the conversation."""
 
 
+class UnknownToken(TemplateError):
+    """Text with a token that the model has no embedding for."""
+
+    stops_batch = False
+
+
 class NotRecorded(ModelError, LookupError):
     """Completion that a recording does not contain."""
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 # Before Python 3.12, isinstance with a protocol of typing reads every property, so that a check of
 # a local model would load its weights.
@@ -20,6 +20,7 @@ from typing_extensions import Protocol, runtime_checkable
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Message, Prompt
 from backtalk.feedback.record import OMIT_EMPTY, OptionalField, Probability, Record, content_id
+from backtalk.feedback.requests import request_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,7 +76,19 @@ class Request(Record):
     seed: int = 0
     """Random seed: equal seeds give equal completions, if the model supports it."""
     options: dict[str, JsonValue] = Field(default_factory=dict, exclude_if=OMIT_EMPTY)
-    """Further parameters of the model's protocol, such as ``tools`` or ``response_format``."""
+    """Further parameters of the model's protocol, such as ``tools`` or ``response_format``. The
+    settings of the prompt's own request, see :mod:`backtalk.feedback.requests`, are among them."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _add_settings(cls, data: Any) -> Any:
+        messages = data.get("messages") if isinstance(data, dict) else None
+        if not isinstance(messages, tuple | list):
+            return data
+        settings = request_of([one for one in messages if isinstance(one, Message)])
+        if not settings:
+            return data
+        return {**data, "options": {**settings, **(data.get("options") or {})}}
 
     @property
     def sample_seed(self) -> int:
@@ -163,6 +176,11 @@ class Completion(Record):
     """True if the completion came from a cache; its usage is then zero."""
     original_usage: OptionalField[Usage] = None
     """Usage of the call that a cached completion came from."""
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """Messages of the answer; empty if it is its text."""
+        return () if self.message is None else (self.message,)
 
     @property
     def generation_usage(self) -> Usage:

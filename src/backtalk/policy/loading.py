@@ -12,7 +12,7 @@ from backtalk.errors import NotFound
 from backtalk.feedback import MemoryUse, Message, Response, as_prompt
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
-from backtalk.feedback.requests import without_request
+from backtalk.feedback.requests import stored_prompt_key
 from backtalk.models import BudgetedModel, CachedModel, EndpointSpec, Request, load_model
 from backtalk.models.cut_answers import warn_of_cut_answers
 from backtalk.models.protocol import Model
@@ -133,7 +133,7 @@ class LoadedPolicy:
             messages = [own.messages(p) for own, p in zip(composed, prompts, strict=True)]
             return messages, [()] * len(prompts)
         if users is None:
-            users = [self.users.get(prompt_key(without_request(prompt))) for prompt in prompts]
+            users = [self.users.get(stored_prompt_key(prompt)) for prompt in prompts]
         recalls = [
             await self.memory.recall(prompt, user=user, explore=explore, seed=seed)
             for prompt, user in zip(prompts, users, strict=True)
@@ -218,7 +218,7 @@ def as_response(
     return Response(
         id="0",
         text=answer.text,
-        messages=() if answer.message is None else (answer.message,),
+        messages=answer.messages,
         reasoning=answer.reasoning,
         model=answer.model,
         policy=policy,
@@ -288,7 +288,7 @@ def load_policy(
 
 def prompt_users(store: Store, prompts: Sequence[Prompt]) -> dict[str, str]:
     """Return the last user who asked each prompt, by the prompt's key, if one is known."""
-    keys = {prompt_key(without_request(prompt)) for prompt in prompts}
+    keys = {stored_prompt_key(prompt) for prompt in prompts}
     if not keys:
         return {}
     pairs = ((prompt_key(case.interaction.prompt), case.interaction.user) for case in store.cases())

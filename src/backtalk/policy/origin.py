@@ -13,6 +13,7 @@ from backtalk.evaluate.judges.info import JudgeInfo
 from backtalk.evaluate.result import Evaluation
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Prompt
+from backtalk.feedback.requests import stored_prompt_key
 from backtalk.feedback.snapshot import Snapshot
 from backtalk.feedback.split import split_for
 from backtalk.policy.policy import Lineage, Policy
@@ -92,7 +93,7 @@ def with_origin(
         Prompts of the evaluation.
     """
     origin = policy_origin(candidate, store, judge=evaluation.judge_info)
-    keys = {prompt_key(prompt) for prompt in prompts}
+    keys = {stored_prompt_key(prompt) for prompt in prompts}
     return evaluation.model_copy(
         update={"origin": origin, "unseen": _is_unseen(keys, origin, store)}
     )

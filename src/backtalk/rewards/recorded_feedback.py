@@ -15,8 +15,9 @@ from backtalk.feedback.aspects import listed_aspects, on_aspect, other_aspects
 from backtalk.feedback.base import OVERALL
 from backtalk.feedback.case import Case, merge_by_prompt, prompt_key
 from backtalk.feedback.conversions import views
+from backtalk.feedback.describe import describe_answer
 from backtalk.feedback.interaction import Prompt
-from backtalk.feedback.requests import without_request
+from backtalk.feedback.requests import stored_prompt_key
 from backtalk.feedback.views import Pair, ScoreView
 from backtalk.models.protocol import PromptResponse
 from backtalk.rewards.judge_info import JudgeInfo
@@ -73,8 +74,8 @@ class RecordedReward:
     def from_cases(cls, cases: Iterable[Case], *, aspect: str = OVERALL) -> RecordedReward:
         """Return the reward by the judgements of one aspect, merged by prompt in memory.
 
-        Two answers to one prompt that have the same text and differ in tool calls or other
-        messages are left out, because a reward sees the text only.
+        An answer with tool calls or several messages is known by its description in words. Two
+        answers to one prompt with the same description are left out.
         """
         values: dict[ResponseKey, float] = {}
         references: list[ResponseKey] = []
@@ -97,8 +98,8 @@ class RecordedReward:
             )
         if ambiguous:
             log.warning(
-                "left out %d texts that several answers share, which differ in tool calls or "
-                "other messages",
+                "left out %d descriptions that several answers share, which differ in the ids of "
+                "tool calls or in media",
                 ambiguous,
             )
         return cls(values, references, others)
@@ -111,7 +112,7 @@ class RecordedReward:
         NotFound
             If a response has no feedback.
         """
-        keys = [(prompt_key(without_request(prompt)), text) for prompt, text in answers]
+        keys = [(stored_prompt_key(prompt), text) for prompt, text in answers]
         return Scores(np.array([self._value(key, text) for key, text in keys]))
 
     async def check(self, prompts: Sequence[Prompt], answers: Sequence[PlannedAnswers]) -> None:
@@ -138,7 +139,7 @@ class RecordedReward:
                     "(`backtalk reward list`)",
                 )
             keys = [
-                (prompt_key(without_request(prompt)), text)
+                (stored_prompt_key(prompt), text)
                 for prompt, text in zip(prompts, planned.texts, strict=True)
             ]
             missing = [text for key, text in keys if (key, text) not in self.values]
@@ -189,14 +190,18 @@ def _shorten(text: str) -> str:
 
 def _shared_texts(case: Case) -> set[str]:
     """Return the texts that belong to several answers with different messages."""
-    answers = {response_key(response): response.text for response in case.interaction.responses}
+    answers = {
+        response_key(response): describe_answer(response.text, response.messages)
+        for response in case.interaction.responses
+    }
     return {text for text, count in Counter(answers.values()).items() if count > 1}
 
 
 def _mean_scores(case: Case) -> dict[str, float]:
     scores: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for view in views(case, ScoreView):
-        scores[view.completion].append((view.score, view.weight))
+        text = describe_answer(view.completion, view.messages)
+        scores[text].append((view.score, view.weight))
     return {text: _weighted_mean(weighted) for text, weighted in scores.items()}
 
 
@@ -205,9 +210,11 @@ def _win_rates(case: Case) -> tuple[dict[str, float], str | None]:
     wins: dict[str, list[tuple[float, float]]] = defaultdict(list)
     sides: list[set[str]] = []
     for pair in views(case, Pair, kinds=("preference",)):
-        wins[pair.chosen].append((pair.probability, pair.weight))
-        wins[pair.rejected].append((1 - pair.probability, pair.weight))
-        sides.append({pair.chosen, pair.rejected})
+        chosen = describe_answer(pair.chosen, pair.chosen_messages)
+        rejected = describe_answer(pair.rejected, pair.rejected_messages)
+        wins[chosen].append((pair.probability, pair.weight))
+        wins[rejected].append((1 - pair.probability, pair.weight))
+        sides.append({chosen, rejected})
     common = set.intersection(*sides) if len(wins) > 2 else set()
     values = {text: _weighted_mean(weighted) for text, weighted in wins.items()}
     if len(common) != 1:

@@ -243,7 +243,7 @@ def crossval(
         progress_bars() as progress,
         Run(seed=seed, progress=progress) as run,
     ):
-        feedback = TrainingSet(db, split="all", kinds=kind, aspect=aspect)
+        feedback = TrainingSet(db, split="all", kinds=kind, aspect=aspect).plain_texts()
         pairs = feedback.views(Pair, across="prompt")
         require_winner(pairs, feedback)
         recorded = RecordedReward.from_cases(feedback.cases(), aspect=aspect) if choose else None

@@ -154,7 +154,8 @@ async def _evaluate(
 
 
 def _held_out_prompts(todo: Round, store: Store) -> list[Prompt]:
-    prompts = TrainingSet(store, split="held-out", until=todo.until).prompts()
+    feedback = TrainingSet(store, split="held-out", until=todo.until).as_requested()
+    prompts = feedback.prompts()
     limit = todo.watch.limit
     if limit is None or limit >= len(prompts):
         return prompts

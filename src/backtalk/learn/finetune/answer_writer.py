@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from backtalk.feedback.answers import MessageText, describe_answer
+from backtalk.feedback.answers import MessageText
+from backtalk.feedback.describe import describe_message
 from backtalk.feedback.interaction import Message, Prompt
 from backtalk.models.errors import BadRequest, TemplateError
 from backtalk.policy import Policy
@@ -37,7 +38,7 @@ class AnswerWriter:
     def __call__(self, prompt: Prompt, message: Message) -> str:
         """Return an answer as the text that a sampler would return for it.
 
-        An answer that the template cannot write is described in JSON; encoders leave it out with
+        An answer that the template cannot write is described in words; encoders leave it out with
         the reason.
 
         Parameters
@@ -47,7 +48,7 @@ class AnswerWriter:
         message : Message
             Answer.
         """
-        answer = MessageText(describe_answer(prompt, message), message)
+        answer = MessageText(describe_message(message), message)
         try:
             tokens = self._chat.conversation_tokens(self._policy.messages(prompt), answer)
         except (TemplateError, BadRequest):

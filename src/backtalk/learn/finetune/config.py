@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from backtalk.feedback.record import Name, OptionalField, Record
+from backtalk.learn.left_out_rows import MAX_LEFT_OUT
 
 _LARGE = 50_000_000
 """Number of parameters from which activations, not the caches, limit a micro-batch on a CPU."""
@@ -53,7 +54,7 @@ class TrainingConfig(Record):
     max_length: OptionalField[Annotated[int, Field(gt=1)]] = None
     """Maximum number of tokens of a prompt with a response; longer ones are left out and counted.
     Default: the model's context window."""
-    max_left_out: Annotated[float, Field(ge=0, le=1)] = 0.05
+    max_left_out: Annotated[float, Field(ge=0, le=1)] = MAX_LEFT_OUT
     """Largest share of the rows that may be left out because the chat template or the tokenizer
     cannot write them; with a larger share the run stops and names the first ones."""
     reasoning: bool = False

@@ -71,7 +71,9 @@ async def build_plan(
     own = {key: value for key, value in options.items() if key not in TrainingConfig.model_fields}
     shared = {key: value for key, value in options.items() if key in TrainingConfig.model_fields}
     config = TrainingConfig(**shared)
-    return await plan(replace(context, reference=config.reference), **own), config
+    return await plan(
+        replace(context, reference=config.reference, max_left_out=config.max_left_out), **own
+    ), config
 
 
 def training_method(

@@ -240,6 +240,7 @@ def encode(
             reasoning=config.reasoning,
         )
         tasks = [task for task in build_tasks(encoder) if task.trees]
+    encoder.refused.add_all(feedback.refused)
     encoder.refused.check(config.max_left_out, feedback.every_case())
     if not tasks:
         reasons = ", ".join(

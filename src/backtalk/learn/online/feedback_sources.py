@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backtalk.errors import BacktalkError
 from backtalk.feedback import Annotator, Interaction, Preference
-from backtalk.feedback.case import Case, prompt_key
+from backtalk.feedback.case import Case
+from backtalk.feedback.describe import describe_answer
 from backtalk.feedback.kinds import AnyFeedback, Rating, Scale
-from backtalk.feedback.requests import without_request
+from backtalk.feedback.requests import stored_prompt_key
+from backtalk.learn.left_out_rows import PROMPT_REASON, LeftOutRow
 from backtalk.learn.online.pair_selection import SelectedPair, get_pair_selector
 from backtalk.learn.training_set import Split, TrainingSet
 from backtalk.rewards.judge_info import JudgeInfo, describe_judge
@@ -78,7 +80,7 @@ class RewardJudge:
         """
         select = get_pair_selector(self.pair_selection)
         responses = [
-            (interaction.prompt, response.text)
+            (interaction.prompt, describe_answer(response.text, response.messages))
             for interaction in interactions
             for response in interaction.responses
         ]
@@ -181,11 +183,32 @@ class InMemoryTrainingSet(TrainingSet):
         Cases to learn from.
     split : Split, default "train"
         Split that the cases belong to, for the lineage.
+    refused : sequence of LeftOutRow, default ()
+        Prompts that have no case, as a model refused them.
     """
 
-    def __init__(self, store: Store, cases: Sequence[Case], *, split: Split = "train") -> None:
+    def __init__(
+        self,
+        store: Store,
+        cases: Sequence[Case],
+        *,
+        split: Split = "train",
+        refused: Sequence[LeftOutRow] = (),
+    ) -> None:
         super().__init__(store, split=split)
         self._cases = cases
+        self._refused = refused
+        self._count_refused()
+
+    def _count_refused(self) -> None:
+        if self._refused:
+            self.refused.add_records(self._refused, total=len(self._cases) + len(self._refused))
+            self.left_out[PROMPT_REASON] += len(self._refused)
+
+    def _changed(self, **fields: object) -> Self:
+        other = super()._changed(**fields)
+        other._count_refused()  # noqa: SLF001 - the same class
+        return other
 
     def cases(self) -> Iterator[Case]:
         """Iterate over the cases that have feedback."""
@@ -195,7 +218,7 @@ class InMemoryTrainingSet(TrainingSet):
         """Iterate over all cases."""
         drawn = self._drawn
         return (
-            case
+            self._as_read(case)
             for case in self._cases
-            if drawn is None or prompt_key(without_request(case.interaction.prompt)) in drawn
+            if drawn is None or stored_prompt_key(case.interaction.prompt) in drawn
         )

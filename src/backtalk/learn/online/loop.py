@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,11 @@ from backtalk.evaluate.evaluate import evaluate
 from backtalk.evaluate.judges.new_answers import check_new_answers
 from backtalk.evaluate.result import Evaluation
 from backtalk.feedback import Interaction, Response, content_id
+from backtalk.feedback.answers import response_key
 from backtalk.feedback.interaction import Prompt
+from backtalk.feedback.requests import as_requested, with_settings_in_metadata
 from backtalk.feedback.views import Pair
+from backtalk.learn.left_out_rows import MAX_LEFT_OUT, LeftOutRow, LeftOutRows
 from backtalk.learn.method import Method, get_method
 from backtalk.learn.online.feedback_sources import (
     FeedbackSource,
@@ -26,7 +29,7 @@ from backtalk.learn.online.feedback_sources import (
 from backtalk.learn.online.oracle_feedback import make_feedback_source
 from backtalk.learn.online.samplers import get_sampler, sample_responses
 from backtalk.learn.training_set import TrainingSet
-from backtalk.models import BudgetExceeded
+from backtalk.models import BudgetExceeded, ModelError
 from backtalk.policy import LoadedPolicy, Policy, load_policy, read_policy, save_policy
 from backtalk.rewards.protocol import Reward
 from backtalk.run import Run
@@ -221,19 +224,21 @@ class OnlineLearner:
         # The key was "asked" before version 0.1.
         ids = progress.get("interactions", progress.get("asked"))
         if ids is not None:
-            interactions = [self._store.interaction(id_) for id_ in ids]
+            interactions = [as_requested(self._store.interaction(id_)) for id_ in ids]
+            refused = [LeftOutRow(**row) for row in progress.get("left_out", ())]
         else:
-            interactions = await self._sample(number, past, prompts)
+            interactions, refused = await self._sample(number, past, prompts)
             self._store.add(*interactions)
             _write_progress(
                 number,
                 policy,
                 self._run,
                 interactions=[interaction.id for interaction in interactions],
+                left_out=[asdict(row) for row in refused],
             )
         cases = await self._feedback_source.give(interactions, seed=self._seed(number))
         self._store.add_cases(cases)
-        feedback = InMemoryTrainingSet(self._store, cases)
+        feedback = InMemoryTrainingSet(self._store, cases, refused=refused)
         options = self._reference_options(number, past) | self._options
         learned = await self._method.learn(policy, feedback, self._run, **options)
         learned = learned.with_rewards(getattr(self._feedback_source, "judges", ()))
@@ -253,8 +258,8 @@ class OnlineLearner:
 
     async def _sample(
         self, number: int, past: Sequence[Policy], prompts: Sequence[Prompt]
-    ) -> list[Interaction]:
-        """Return responses to some of the prompts."""
+    ) -> tuple[list[Interaction], list[LeftOutRow]]:
+        """Return responses to some of the prompts, and the prompts that a model refuses."""
         config, seed, policy = self._config, self._seed(number), past[-1]
         rng = np.random.default_rng([self._run.seed, number])
         indices = rng.permutation(len(prompts))[: config.prompts_per_round].tolist()
@@ -271,15 +276,33 @@ class OnlineLearner:
             save_policy(self._store, responder)
         with self._run.task(f"round {number + 1}: answering", len(indices)):
             results = await sample_responses(requests, load=self._load, seed=seed)
+        rows = LeftOutRows()
+        rows.total = len(requests)
+        for (prompt, _), responses in zip(requests, results, strict=True):
+            if isinstance(responses, ModelError):
+                rows.count += 1
+                rows.add(prompt, "", str(responses))
+        cases = TrainingSet(self._store, split="all").every_case()
+        rows.check(self._max_left_out, cases)
+        refused = rows.find_records(TrainingSet(self._store, split="all").every_case())
         return [
-            Interaction(
-                id=_interaction_id(policy, seed, i, responses),
-                prompt=prompt,
-                responses=responses,
-                policy=policy.id,
+            with_settings_in_metadata(
+                Interaction(
+                    id=_interaction_id(policy, seed, i, responses),
+                    prompt=prompt,
+                    responses=responses,
+                    policy=policy.id,
+                )
             )
             for i, (prompt, _), responses in zip(indices, requests, results, strict=True)
-        ]
+            if not isinstance(responses, ModelError)
+        ], refused
+
+    @property
+    def _max_left_out(self) -> float:
+        """Largest share of the prompts of a round that a model may refuse."""
+        value = self._options.get("max_left_out", self._method.options.get("max_left_out"))
+        return MAX_LEFT_OUT if value is None else float(value)
 
     def _seed(self, number: int) -> int:
         return self._run.seed * 1_000 + number
@@ -290,7 +313,9 @@ class OnlineLearner:
 
 def _interaction_id(policy: Policy, seed: int, index: int, responses: Sequence[Response]) -> str:
     """Return an id that differs for other responses to the same prompt."""
-    parts = [part for response in responses for part in (str(response.policy), response.text)]
+    parts = [
+        part for response in responses for part in (str(response.policy), *response_key(response))
+    ]
     return content_id("round", policy.id, str(seed), str(index), *parts)
 
 

@@ -9,7 +9,9 @@ from itertools import combinations
 import numpy as np
 
 from backtalk.feedback import Annotator, Interaction, Preference
+from backtalk.feedback.answers import response_key
 from backtalk.feedback.case import Case
+from backtalk.feedback.describe import describe_answer
 from backtalk.learn.online.feedback_sources import FeedbackSource, RewardJudge
 from backtalk.rewards import PreferenceOracle, Reward, RewardOracle
 from backtalk.rewards.judge_info import JudgeInfo, describe_judge
@@ -57,9 +59,16 @@ class PairwiseOracle:
             for a, b in combinations(interaction.responses, 2)
         ]
         oracle_probabilities = await self.oracle.prefer(
-            [(interaction.prompt, a.text, b.text) for interaction, a, b in pairs]
+            [
+                (
+                    interaction.prompt,
+                    describe_answer(a.text, a.messages),
+                    describe_answer(b.text, b.messages),
+                )
+                for interaction, a, b in pairs
+            ]
         )
-        same = [a.text == b.text for _, a, b in pairs]
+        same = [response_key(a) == response_key(b) for _, a, b in pairs]
         probabilities = np.where(same, 0.5, oracle_probabilities)
         if self.sample_verdicts:
             rng = np.random.default_rng([seed, 13])

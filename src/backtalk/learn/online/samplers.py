@@ -10,8 +10,9 @@ import numpy as np
 from backtalk.errors import BacktalkError
 from backtalk.feedback import Response
 from backtalk.feedback.interaction import Prompt
-from backtalk.models import LocalSpec, MixtureSpec, NamedSpec, Request
+from backtalk.models import Completion, LocalSpec, MixtureSpec, ModelError, NamedSpec, Request
 from backtalk.models.greedy_samples import warn_of_greedy_samples
+from backtalk.models.refused_requests import generate_or_refuse
 from backtalk.policy import Lineage, LoadedPolicy, Policy
 from backtalk.registry import Registry
 
@@ -187,8 +188,8 @@ async def sample_responses(
     *,
     load: Callable[[Policy], LoadedPolicy],
     seed: int,
-) -> list[tuple[Response, ...]]:
-    """Return the responses to each prompt, one of each policy.
+) -> list[tuple[Response, ...] | ModelError]:
+    """Return the responses to each prompt, one of each policy, or the error of a refused prompt.
 
     Parameters
     ----------
@@ -206,6 +207,7 @@ async def sample_responses(
             policies[policy.id] = policy
             positions[policy.id].append((index, sample))
     results: dict[tuple[int, int], Response] = {}
+    refused: dict[int, ModelError] = {}
     for id_, pairs in positions.items():
         policy, loaded = policies[id_], load(policies[id_])
         most = max(Counter(index for index, _ in pairs).values())
@@ -213,7 +215,8 @@ async def sample_responses(
         prompts = [requests[index][0] for index, _ in pairs]
         selected = await loaded.select_prompts(prompts)
         messages, uses = await loaded.messages(prompts)
-        completions = await loaded.model.generate(
+        completions = await generate_or_refuse(
+            loaded.model,
             [
                 Request(
                     messages=message_list,
@@ -222,14 +225,18 @@ async def sample_responses(
                     seed=seed,
                 )
                 for (_, sample), message_list in zip(pairs, messages, strict=True)
-            ]
+            ],
         )
         for (index, sample), completion, used, own in zip(
             pairs, completions, uses, selected, strict=True
         ):
+            if not isinstance(completion, Completion):
+                refused.setdefault(index, completion)
+                continue
             results[index, sample] = Response(
                 id=str(sample),
                 text=completion.text,
+                messages=completion.messages,
                 reasoning=completion.reasoning,
                 model=loaded.model.name,
                 policy=id_,
@@ -237,8 +244,9 @@ async def sample_responses(
                 prompt_version=own.version,
                 prompt_propensity=own.propensity,
                 memory=used,
+                metadata={"sampling": policy.decoder.base_sampling.to_dict()},
             )
     return [
-        tuple(results[index, sample] for sample in range(len(responders)))
+        refused.get(index) or tuple(results[index, sample] for sample in range(len(responders)))
         for index, (_, responders) in enumerate(requests)
     ]

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from backtalk.feedback.answers import MessageText
 from backtalk.feedback.interaction import Message
 from backtalk.feedback.requests import request_of, with_request
-from backtalk.models.errors import TemplateError
+from backtalk.models.errors import TemplateError, UnknownToken
 from backtalk.models.local.answer_tokens import AnswerTokenizer, Frame
 from backtalk.models.local.template_messages import check_encodable, is_begun, template_message
 from backtalk.models.local.template_rendering import TemplateRenderer
@@ -192,11 +192,11 @@ class ChatTemplate:
         return prompt, [*continued, frame.end]
 
     def _check_known(self, tokens: Sequence[int]) -> None:
-        """Raise ``TemplateError`` if the model has no embedding for a token."""
+        """Raise ``UnknownToken`` if the model has no embedding for a token."""
         size = self._vocabulary_size
         unknown = None if size is None else next((id_ for id_ in tokens if id_ >= size), None)
         if unknown is not None:
-            raise TemplateError(
+            raise UnknownToken(
                 f"The tokenizer of {self._name!r} is larger than the model: it writes the token "
                 f"{self._tokenizer.convert_ids_to_tokens(unknown)!r} with id {unknown}, and the "
                 f"model knows {size:,} tokens",

@@ -15,7 +15,7 @@ from backtalk.errors import RecordError
 from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Interaction, Message, Prompt, as_prompt
 from backtalk.feedback.record import Name, Record, content_id, record_error
-from backtalk.feedback.requests import without_request
+from backtalk.feedback.requests import stored_prompt_key
 from backtalk.models.protocol import Completion, FinishReason, Request, Usage
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Recordings:
             first.setdefault(request.key, (request, completion))
         rows = [
             _RecordingRow(
-                prompt=prompt_key(without_request(request.messages)),
+                prompt=stored_prompt_key(request.messages),
                 request=request.key if exact else None,
                 model=completion.model,
                 text=completion.text,

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backtalk.errors import UnknownName
-from backtalk.feedback.case import prompt_key
 from backtalk.feedback.interaction import Interaction, prompt_text
 from backtalk.feedback.record import content_id
-from backtalk.feedback.requests import without_request
+from backtalk.feedback.requests import stored_prompt_key
 from backtalk.models.batching import generate_sequentially
 from backtalk.models.errors import NotRecorded
 from backtalk.models.options import ReplayOrder
@@ -146,7 +145,7 @@ class Replay:
         exact = self._by_request.get(request.key) if self._by_request else None
         if exact is not None:
             return exact
-        key = prompt_key(without_request(request.messages))
+        key = stored_prompt_key(request.messages)
         rows = self._by_prompt.get(key)
         if rows is None:
             raise self._missing(request, 0)

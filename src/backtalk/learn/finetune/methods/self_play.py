@@ -484,7 +484,7 @@ async def _sample_by_prompt(
 
 def _responses_by(policy: Policy, interaction: Interaction, feedback: TrainingSet) -> list[str]:
     texts = [
-        feedback.response_text(interaction.prompt, response)
+        feedback.answer_text(interaction.prompt, response.text, response.messages)
         for response in interaction.responses
         if (response.policy or interaction.policy) == policy.id
     ]
