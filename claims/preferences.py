@@ -31,13 +31,15 @@ from backtalk.worlds.annotators import Person
 from backtalk.worlds.skills import comparison_prompt, parse_verdict
 from backtalk.worlds.train.curriculum import GUIDANCE
 from backtalk.worlds.utility import TrueUtility
-from claims.claim import Expected, above, below, claim
+from claims.claim import Control, Expected, above, below, claim
+from claims.controls import rotation, shuffled
 from claims.decisions import ACTIONS, STATES, Process
 from claims.learning import Trial, open_trial
 
 PROMPTS = 400
 """Number of prompts with preferences."""
 TWICE = {"epochs": 2.0}
+SHUFFLED_LABELS = "labels shuffled between prompts"
 
 
 def _preferences(
@@ -52,6 +54,11 @@ def _reward(feedback: InMemoryTrainingSet, *, seed: int) -> BradleyTerryReward:
     pairs = feedback.views(Pair)
     learned = run_sync(learn_reward(pairs, embedder_for_pairs("hashed", pairs), seed=seed))
     return learned.reward
+
+
+def _shuffled(trial: Trial, feedback: InMemoryTrainingSet) -> InMemoryTrainingSet:
+    """Return the feedback with that of each prompt moved to the answers to another prompt."""
+    return trial.training_set(shuffled(feedback.every_case(), seed=trial.seed))
 
 
 # ---------------------------------------------------------------------------------- noise
@@ -383,6 +390,10 @@ def pmpo(seed: int) -> Mapping[str, float]:
                "policy before"),
         above("useful", "true utility: D2O less the policy before"),
     ],
+    controls=[
+        Control("shuffled_harmful", SHUFFLED_LABELS, "harmful"),
+        Control("shuffled_useful", SHUFFLED_LABELS, "useful"),
+    ],
 )  # fmt: skip
 def d2o(seed: int) -> Mapping[str, float]:
     """Label one sample for each of 600 prompts as bad if its utility is below 0.5."""
@@ -390,12 +401,13 @@ def d2o(seed: int) -> Mapping[str, float]:
         labels = trial.feedback(
             trial.sample_interactions(600, 1), "label", acceptance_threshold=_BAD
         )
-        learned = trial.learn("d2o", labels, **TWICE)
-        before, after = (trial.utilities(policy) for policy in (trial.policy, learned))
-        return {
-            "harmful": float((after < _BAD).mean() - (before < _BAD).mean()),
-            "useful": float(after.mean() - before.mean()),
-        }
+        before = trial.utilities(trial.policy)
+        results: dict[str, float] = {}
+        for prefix, data in (("", labels), ("shuffled_", _shuffled(trial, labels))):
+            after = trial.utilities(trial.learn("d2o", data, **TWICE))
+            results[f"{prefix}harmful"] = float((after < _BAD).mean() - (before < _BAD).mean())
+            results[f"{prefix}useful"] = float(after.mean() - before.mean())
+        return results
 
 
 _BAD = 0.5
@@ -698,6 +710,10 @@ def i_orpo(seed: int) -> Mapping[str, float]:
         above("over_sft", "the same, CPL less imitation of the preferred segments",
                "better than SFT in 5 of 6 tasks of MetaWorld, state observations"),
     ],
+    controls=[
+        Control("shuffled_solved", "preferences shuffled between pairs of segments", "solved"),
+        Control("shuffled_over_sft", "preferences shuffled between pairs of segments", "over_sft"),
+    ],
 )  # fmt: skip
 def cpl(seed: int) -> Mapping[str, float]:
     """Learn a table of 24 states and 4 actions from 2,000 pairs of segments of 10 steps.
@@ -717,9 +733,13 @@ def cpl(seed: int) -> Mapping[str, float]:
     cpl_objective = get_objective("cpl").bind(
         alpha=process.temperature, discount=process.discount, bias=1.0
     )
-    cpl = solved(_segment_policy(states, actions, first_preferred, cpl_objective))
-    sft = solved(_segment_policy(states, actions, first_preferred, get_objective("sft").bind()))
-    return {"solved": cpl, "over_sft": cpl - sft}
+    objectives = cpl_objective, get_objective("sft").bind()
+    results: dict[str, float] = {}
+    order = rotation(len(first_preferred), seed=seed)
+    for prefix, preferred in (("", first_preferred), ("shuffled_", first_preferred[order])):
+        cpl, sft = (solved(_segment_policy(states, actions, preferred, one)) for one in objectives)
+        results |= {f"{prefix}solved": cpl, f"{prefix}over_sft": cpl - sft}
+    return results
 
 
 def _segment_policy(
