@@ -162,6 +162,9 @@ def shuffle_scores(trials: list[PromptTrial], *, seed: int) -> None:
             "accuracy: UCB 0.85, uniform 0.77 on one task, 0.66 and 0.65 on another",
         ),
     ],
+    controls=[
+        Control("half_saved", "twice as many answers for a random half of the prompts", "saved")
+    ],
 )
 def protegi_bandit(seed: int) -> Mapping[str, float]:
     """Select one prompt by an upper-confidence-bound bandit, and by equal numbers of answers."""
@@ -172,13 +175,21 @@ def protegi_bandit(seed: int) -> Mapping[str, float]:
         )
         return [search.table.mean(best)]
 
-    async def uniform(search: TableSearch, _: Trial) -> list[float]:
-        for candidate in draw(search, POOL):
-            await search.try_out(candidate, BUDGET // POOL)
-        return [search.table.mean(search.state.best.candidate)]
+    def uniform(count: int) -> Arm:
+        async def run(search: TableSearch, _: Trial) -> list[float]:
+            for candidate in draw(search, count):
+                await search.try_out(candidate, BUDGET // count)
+            return [search.table.mean(search.state.best.candidate)]
 
-    means, _ = compare(seed, {"bandit": bandit, "uniform": uniform})
-    return {"saved": float((means["bandit"] - means["uniform"])[0])}
+        return run
+
+    means, _ = compare(
+        seed, {"bandit": bandit, "uniform": uniform(POOL), "half": uniform(POOL // 2)}
+    )
+    return {
+        "saved": float((means["bandit"] - means["uniform"])[0]),
+        "half_saved": float((means["half"] - means["uniform"])[0]),
+    }
 
 
 def draw(search: TableSearch, count: int) -> list[PromptCandidate]:
