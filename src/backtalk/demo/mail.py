@@ -8,7 +8,6 @@ held-out requests. The functions are those of the command line, including the pr
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from backtalk.decode import Sample
+from backtalk.demo.result import ACTOR, DemoResult, prepare_folder
 from backtalk.evaluate.evaluate import AnswerSet, evaluate
 from backtalk.evaluate.examples import select_examples
 from backtalk.evaluate.measures import score_preferences
@@ -49,7 +49,6 @@ REQUESTS = 1_500
 NUM_DRAFTS = 4
 NUM_SAMPLES = 16
 METHOD = "best-of-n"
-ACTOR = "demo"
 
 MAIL = get_world("mail")
 
@@ -69,20 +68,6 @@ LENGTH_LOVER = Person("zed", temperature=0.02, length_bias=1.0)
 DemoModel = Literal["small", "writer"]
 """Model of the demo: the small language model of the mail world, or the faster generator that it
 was trained on, which does not need ``backtalk[train]``."""
-
-
-@dataclass(frozen=True)
-class DemoResult:
-    """Files and summary of a demo run."""
-
-    store: Path
-    """Path of the store."""
-    page: Path
-    """Path of the HTML report."""
-    report: Report
-    """Content of the report."""
-    lines: tuple[str, ...]
-    """Summary, one sentence per line."""
 
 
 @dataclass(frozen=True)
@@ -122,18 +107,9 @@ def run_demo(
     GateRefused
         If the improved policy is not shown to be better, as with too few requests.
     """
-    location = _prepare(folder)
+    location = prepare_folder(folder, "mail")
     with Store(location) as store, Run(seed=seed, progress=progress) as run:
         return asyncio.run(_Demo(store, run, folder, requests, model).run_all())
-
-
-def _prepare(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("mail.db", "mail.db-wal", "mail.db-shm", "report.html", "report.json"):
-        (folder / name).unlink(missing_ok=True)
-    for name in ("mail.artifacts", "mail.runs"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    return folder / "mail.db"
 
 
 class _Demo:
