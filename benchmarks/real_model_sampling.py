@@ -40,9 +40,9 @@ ANSWERS = 8
 SAMPLING = Sampling(max_tokens=64)
 LONGEST = 600
 """Maximum number of characters of a prompt."""
-ROWS = (16, 32, 64, 128)
+ROWS = (16, 32, 64)
 """Numbers of rows at a time that ``generate`` is tried with."""
-RUNS = 3
+RUNS = 2
 _CONTEXT, _SLOTS = 512, 16
 
 

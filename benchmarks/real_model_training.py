@@ -29,7 +29,7 @@ from benchmarks.finetuning_data import FOLDER, Pair
 from benchmarks.measure import BenchmarkResult, in_process
 
 MODEL = "smollm2"
-PAIRS = 64
+PAIRS = 32
 STEP = 32
 TRIAL = 16
 """Number of pairs that TRL's settings are tried on."""
@@ -42,7 +42,7 @@ RATE = 1e-4
 BETA = 0.1
 CLOSE = 1e-4
 RUNS = 2
-BATCHES = {"dpo": (1, 2, 4, 8), "sft": (512, 1024, 2048)}
+BATCHES = {"dpo": (1, 2, 4), "sft": (512, 1024, 2048)}
 """Pairs in a batch of TRL, or tokens of its packed row."""
 DTYPES = ("float32", "bfloat16")
 
