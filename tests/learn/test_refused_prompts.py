@@ -7,6 +7,7 @@ import pytest
 
 from backtalk import Policy
 from backtalk.api import evaluate
+from backtalk.cli import main
 from backtalk.decode import Sample
 from backtalk.errors import BacktalkError
 from backtalk.feedback import Annotator, Interaction, Label, Message, Preference
@@ -21,11 +22,14 @@ from backtalk.learn.left_out_rows import (
 )
 from backtalk.learn.online.feedback_sources import RewardJudge
 from backtalk.learn.online.loop import OnlineConfig, OnlineLearner
+from backtalk.learn.training_set import in_split
 from backtalk.models import Completion, FunctionModel, LocalSpec, Request, Sampling
 from backtalk.models.errors import AuthenticationError, BadRequest, ContextTooLong
 from backtalk.models.refused_requests import generate_or_refuse
 from backtalk.models.run_sync import run_sync
+from backtalk.policy import save_policy
 from backtalk.rewards.protocol import Scores
+from backtalk.rewards.registry import REWARDS
 from backtalk.run import Run
 from backtalk.store import Store
 from tests.models import tiny
@@ -155,3 +159,34 @@ def test_errors_that_concern_every_request_stop():
     ]  # fmt: skip
     with pytest.raises(AuthenticationError):
         run_sync(generate_or_refuse(model({**errors, "2": AuthenticationError("key")}), requests))
+
+
+def test_commands_that_train_list_what_they_leave_out(policy, tmp_path, capsys):
+    location = tmp_path / "feedback.db"
+    with Store(location) as store:
+        number = 0
+        while sum(1 for _ in TrainingSet(store).prompts()) < 8:
+            add(store, f"Shop {number}?")
+            number += 1
+        refused = (Message.user("Is it"), Message.user("open?"))
+        while not in_split(refused, "train"):
+            refused = (*refused, Message.user("Or not?"))
+        add(store, refused, id="refused")
+        save_policy(store, policy.named("small"))
+    shared = ["dpo", "--policy", "small", "--store", str(location), "-o", "max_steps=1"]
+    shared += ["-o", "batch_size=2", "-o", "max_left_out=0.5"]
+    online = ["--rounds", "1", "--num-samples", "2", "--prompts-per-round", "9"]
+    longer = ["--judge", "longer-answers"]
+    REWARDS.decorator("longer-answers")(Longer)
+    try:
+        assert main(["learn-online", *shared, *online, *longer]) == 0
+    finally:
+        REWARDS.unregister("longer-answers")
+    printed = capsys.readouterr().err
+    assert "Round 1: 1 records were left out" in printed
+    assert "refused: " in printed
+    watched = ["watch", *shared, "--every", "1", "--once"]
+    assert main(watched) == 0
+    printed = capsys.readouterr().err
+    assert "1 records were left out" in printed
+    assert "refused: " in printed

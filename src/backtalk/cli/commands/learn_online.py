@@ -122,10 +122,12 @@ def learn_online(
         store_options,
         with_options,
     )
+    from backtalk.cli.output import note
     from backtalk.cli.sending import sending
     from backtalk.evaluate.judges import get_scorer
     from backtalk.evaluate.storage import save_evaluation
     from backtalk.learn import get_method
+    from backtalk.learn.left_out_rows import describe_left_out
     from backtalk.learn.next_steps import evaluation_command
     from backtalk.learn.online.loop import OnlineConfig, OnlineLearner
     from backtalk.policy import read_policy
@@ -188,7 +190,14 @@ def learn_online(
         if result.best is not None:
             command = evaluation_command(result.best, parent, db)
             following = with_options(f"Next: `{command}`", store_options(store, project))
+        left_out = [
+            (index, line)
+            for index, learned in enumerate(result.policies, 1)
+            for line in describe_left_out(learned, db.artifacts)
+        ]
     _show(result, following, json=json)
+    for index, line in [] if json else left_out:
+        note(f"Round {index}: {line}")
 
 
 def _refuse_idle_options(

@@ -21,9 +21,11 @@ from backtalk.learn.background.heartbeat import LeaseHeartbeat
 from backtalk.learn.background.round import run_round
 from backtalk.learn.background.spec import Round, RoundOutcome, WatchSpec
 from backtalk.learn.background.trigger import Trigger
+from backtalk.learn.left_out_rows import describe_left_out
 from backtalk.memory.effect import retire_in_project
 from backtalk.models import Budget, BudgetExceeded
 from backtalk.models.wrappers.budget import Prices
+from backtalk.policy import read_policy
 from backtalk.run import Progress, Run
 from backtalk.store import Store
 from backtalk.store.availability import UNAVAILABLE, FilePresence, StoreUnavailable
@@ -253,6 +255,10 @@ class Worker:
             jobs.complete(job.id, outcome.to_json(), term=term)
             shutil.rmtree(self._folder(job), ignore_errors=True)
             self._report_change(f"Round {job.id[:8]} is complete: {_summary(outcome)}")
+            if outcome.policy is not None:
+                learned = read_policy(self._store, outcome.policy)
+                for line in describe_left_out(learned, self._store.artifacts):
+                    self._report(line)
 
     def _run_round(self, job: Job, term: int) -> RoundOutcome:
         todo = Round.model_validate_json(job.body)
