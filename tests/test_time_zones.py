@@ -1,15 +1,20 @@
 """Times mean the same wherever the process runs: no zone is UTC, and a zone is never lost."""
 
+import json
 import time
 from datetime import UTC, datetime, timedelta, timezone
 from types import SimpleNamespace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from backtalk.feedback import Annotator, Interaction, Label
 from backtalk.feedback.record import now
 from backtalk.formats.archive import read_archive, write_archive
 from backtalk.formats.fields import parse_time
+from backtalk.formats.mapping import RowMapping
+from backtalk.formats.read import read
 from backtalk.serve.pages.interactions.filters import _parse_time
 from backtalk.serve.pages.learned.routes import _period
 from backtalk.store import Store
@@ -59,6 +64,33 @@ def test_the_process_is_in_the_zone(zone):
 def test_an_imported_time_without_a_zone_is_in_utc(value):
     assert parse_time(value, "time") == NOON
     assert parse_time(value, "time").utcoffset() is not None
+
+
+MAPPING = """
+prompt: q
+responses: [a]
+time: t
+feedback: [{kind: label, column: ok, time: t}]
+"""
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("named", [None, "UTC", "Asia/Kathmandu", "+02:00"])
+def test_a_time_of_a_parquet_file_is_that_of_a_json_file(unit, named, tmp_path):
+    local = NOON.replace(tzinfo=None) if named is None else NOON
+    row = {"q": ["Open?"], "a": ["Yes."], "ok": [True]}
+    table = pa.table({**row, "t": pa.array([local], pa.timestamp(unit, named))})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    (tmp_path / "rows.jsonl").write_text(
+        json.dumps({name: value[0] for name, value in row.items()} | {"t": str(local)})
+    )
+    times = [
+        {case.interaction.time, *(item.time for item in case.feedback)}
+        for name in ("rows.parquet", "rows.jsonl")
+        for parsed in read(tmp_path / name, format=RowMapping.from_yaml(MAPPING))
+        for case in parsed.cases
+    ]
+    assert times == [{NOON}, {NOON}]
 
 
 def test_a_date_is_the_start_of_its_day_in_utc():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backtalk.feedback import Annotator, Edit, Instruction, Interaction, Label, Scope
+from backtalk.feedback import Annotator, Edit, Instruction, Interaction, Label, Message, Scope
 from backtalk.store.stream_writer import StreamWriter
 from tests.strategies import cases
 
@@ -57,6 +57,16 @@ def test_each_record_has_its_outcome(store, writer):
         "duplicate", "duplicate", "conflict",
     ]  # fmt: skip
     assert store.counts() == {"interaction": 1, "instruction": 1, "label": 1}
+
+
+def test_of_two_records_with_one_id_in_a_batch_the_second_has_its_own_status(store, writer):
+    other = make_interaction().model_copy(update={"prompt": (Message.user("Else"),)})
+    labels = make_label(), make_label(), make_label(good=False)
+    assert write(writer, make_interaction(), *labels, other, make_interaction("b")) == [
+        "stored", "stored", "duplicate", "conflict", "duplicate", "stored"
+    ]  # fmt: skip
+    assert store.interaction("talk").prompt[0].text == "Hi"
+    assert write(writer, make_interaction(), make_interaction()) == ["duplicate", "duplicate"]
 
 
 def test_pending_feedback_is_stored_however_its_interaction_arrives(store, writer):

@@ -184,12 +184,14 @@ class _ProjectWriter:
         feedback_results = iter(self._write_feedback(items, interactions))
         if interaction_results:
             self.resolve_pending(list(interaction_results))
-        return [
-            interaction_results[record.id]
-            if isinstance(record, Interaction)
-            else next(feedback_results)
-            for record in records
-        ]
+        results = []
+        for record in records:
+            if isinstance(record, Interaction):
+                results.append(interaction_results[record.id])
+                interaction_results[record.id] = _DUPLICATE  # further ones with the id
+            else:
+                results.append(next(feedback_results))
+        return results
 
     def resolve_pending(self, interactions: Sequence[str]) -> int:
         """Store the pending feedback of interactions; return the number of records resolved."""
