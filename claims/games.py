@@ -24,7 +24,7 @@ from claims.arms import (
     kl_divergence,
     open_bench,
 )
-from claims.claim import Expected, claim
+from claims.claim import Control, Expected, claim
 
 MUNOS = "Munos et al. (2023), Nash learning from human feedback"
 HU = "Hu et al. (2024), New desiderata for direct preference optimization"
@@ -250,6 +250,10 @@ BETA = 0.1
             below=0.0,
         ),
     ],
+    controls=[
+        Control(f"nash_md_{arms}", "Nash-MD in as many queries", f"slower_{arms}")
+        for arms in (3, 9, 27)
+    ],
 )
 def nash_mp(seed: int) -> Mapping[str, float]:
     """Measure the rate from an uneven start on rings of several sizes."""
@@ -261,14 +265,15 @@ def nash_mp(seed: int) -> Mapping[str, float]:
             game, base = ring(seed, arms), initial_log_probs(seed, arms)
             target = np.log(nash(game, reference=arm_probabilities(base), tau=BETA))[None]
             path = nash_mp_path(bench, game, base, beta=BETA, steps=queries // 2)
-            divergence = [kl_divergence(target, each) for each in path]
-            decay = (math.log(divergence[-1]) - math.log(divergence[0])) / queries
-            results[f"slower_{arms}"] = decay + math.log(1 + 2 * BETA) / 2
+            nash_md_last = nash_md_path(bench, game, base, tau=BETA, steps=queries)[-1]
+            first, last, control = (
+                math.log(kl_divergence(target, each)) for each in (base, path[-1], nash_md_last)
+            )
+            rate = math.log(1 + 2 * BETA) / 2
+            results[f"slower_{arms}"] = (last - first) / queries + rate
+            results[f"nash_md_{arms}"] = (control - first) / queries + rate
             if arms == 9:
-                nash_md_last = nash_md_path(bench, game, base, tau=BETA, steps=queries)[-1]
-                results["below_nash_md"] = math.log(
-                    divergence[-1] / kl_divergence(target, nash_md_last)
-                )
+                results["below_nash_md"] = last - control
     return results
 
 
@@ -385,6 +390,13 @@ def add_poor_arms(game: Floats, count: int) -> Floats:
             "before", "win rate over the teacher before", below=0.5, bounds=(0.0, 1.0)
         ),
     ],
+    controls=[
+        Control("last", "the last policy instead of the mean of all", "exploitability"),
+        Control(
+            "own_answers", "five answers of the policy's own to each prompt, none of the teacher",
+            "over_teacher",
+        ),
+    ],
 )  # fmt: skip
 def dno(seed: int) -> Mapping[str, float]:
     """Play a ring of three arms exactly; then learn with a teacher where some arms are better."""
@@ -397,13 +409,18 @@ def dno(seed: int) -> Mapping[str, float]:
             path.append(bench.learn("dno", path[-1], cases, eta=1.0, gap=0.0, labels="soft"))
         rewards, table, teacher = teacher_problem(seed)
         probabilities = bradley_terry_preferences(rewards)
-        learned = learn_from_teacher(bench, table, teacher, Table(probabilities), seed=seed)
+        learned, control = (
+            learn_from_pool(bench, table, answering, Table(probabilities), seed=seed)
+            for answering in (teacher, None)
+        )
     mean = np.mean([arm_probabilities(each) for each in path[:-1]], axis=0)
     return {
         "exploitability": exploitability(game, mean),
         "below_start": exploitability(game, mean) - exploitability(game, arm_probabilities(base)),
         "over_teacher": win_rate(learned, teacher, probabilities),
         "before": win_rate(table, teacher, probabilities),
+        "last": exploitability(game, arm_probabilities(path[-1])),
+        "own_answers": win_rate(control, teacher, probabilities),
     }
 
 
@@ -415,17 +432,19 @@ def teacher_problem(seed: int) -> tuple[Floats, Floats, Floats]:
     return rewards, table, np.asarray(log_softmax(table + 0.5 * rewards, axis=1))
 
 
-def learn_from_teacher(
-    bench: Bench, table: Floats, teacher: Floats, judge: Table, *, seed: int
+def learn_from_pool(
+    bench: Bench, table: Floats, teacher: Floats | None, judge: Table, *, seed: int
 ) -> Floats:
-    """Return a policy after eight rounds of DNO with the teacher's samples in the pool.
+    """Return a policy after eight rounds of DNO on a pool of five answers to each prompt.
 
     Parameters
     ----------
     bench : Bench
         Test bench.
-    table, teacher : ndarray
-        Log-probabilities of the policy and the teacher, shape ``(prompts, arms)``.
+    table : ndarray
+        Log-probabilities of the policy, shape ``(prompts, arms)``.
+    teacher : ndarray or None
+        Those of the teacher, who gives one of the five answers; ``None`` if the policy gives all.
     judge : Table
         Preference oracle.
     seed : int
@@ -433,7 +452,8 @@ def learn_from_teacher(
     """
     current = table
     for number in range(8):
-        cases = bench.answers([*[current] * 4, teacher], 1, seed=100 * seed + number, judge=judge)
+        fifth = current if teacher is None else teacher
+        cases = bench.answers([*[current] * 4, fifth], 1, seed=100 * seed + number, judge=judge)
         current = bench.learn("dno", current, cases, eta=0.5, max_shift=4.0)
     return current
 
