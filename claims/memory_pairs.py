@@ -17,12 +17,18 @@ from backtalk.learn.memory.votes import model_votes, reconstruct, trait_votes
 from backtalk.learn.online.feedback_sources import InMemoryTrainingSet
 from backtalk.models.run_sync import run_sync
 from backtalk.run import Run
-from claims.claim import Expected, claim
+from claims.claim import Control, Expected, claim
 from claims.memory_world import MemoryWorld, distinct_rules, open_memory_world
 
 DATA = Path(os.environ.get("BACKTALK_DATA", Path(__file__).parent.parent.parent / "shared/data"))
 FLIPS = 0.1
 """Share of the annotations of hidden principles that are wrong."""
+TURNED = Control(
+    "turned",
+    "a constitution of the same pairs with a random half of the annotations turned round, which "
+    "tell nothing",
+    "reconstructed",
+)
 
 
 @claim(
@@ -70,14 +76,31 @@ def inverse_constitution(seed: int) -> Mapping[str, float]:
             paper="about 0.6 to 0.7 by GPT-4o on AlpacaEval",
         ),
     ],
+    controls=[TURNED],
 )
 def inverse_constitution_real(seed: int) -> Mapping[str, float]:
     """Learn from 600 annotations of AlpacaEval by a model judge; test on 600 others."""
     pairs = _alpaca_pairs(seed, 1_200)
     with open_memory_world("mail", seed) as world, Run(seed=seed) as run:
         context = MethodContext(world.policy, InMemoryTrainingSet(world.store, ()), run)
-        constitution = run_sync(find_constitution(context, pairs[:600], n=5, propose="traits"))
-        return {"reconstructed": _accuracy(context, constitution, pairs[600:])}
+        results = {}
+        for name, learned in _annotations(pairs[:600], seed).items():
+            constitution = run_sync(find_constitution(context, learned, n=5, propose="traits"))
+            results[name] = _accuracy(context, constitution, pairs[600:])
+        return results
+
+
+def _annotations(pairs: Sequence[Pair], seed: int) -> dict[str, list[Pair]]:
+    """Return the pairs of the claims, and those of their control."""
+    rng = np.random.default_rng([seed, 93])
+    half = set(rng.permutation(len(pairs))[: len(pairs) // 2].tolist())
+    turned = [
+        pair.model_copy(update={"chosen": pair.rejected, "rejected": pair.chosen})
+        if number in half
+        else pair
+        for number, pair in enumerate(pairs)
+    ]
+    return {"reconstructed": list(pairs), TURNED.name: turned}
 
 
 def _wished_pairs(world: MemoryWorld, seed: int, count: int) -> list[Pair]:

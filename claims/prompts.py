@@ -6,14 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backtalk.learn.no_improvement import NoImprovement
+from backtalk.policy import Policy
 from backtalk.worlds.world import Rule
-from claims.claim import above, claim
+from claims.claim import Control, above, claim
 from claims.learning import Trial, open_trial
 
 PROMPTS = 80
 """Number of prompts with feedback."""
 SEARCH: Mapping[str, Any] = {"candidates": 12, "examples": 24, "confirmation": 40}
 """Budget of each search."""
+UNINFORMED = Control(
+    "uninformed_gain",
+    "feedback of people without the two rules, so that general advice alone can help",
+    "gain",
+)
+"""Control of searches: a rule for all requests would survive a shuffle between prompts."""
 
 
 @claim(
@@ -53,11 +60,12 @@ def promst(seed: int) -> Mapping[str, float]:
     world="lists",
     says="A loop that turns the errors of answers into changes of the prompt lowers the errors.",
     expected=[above("gain", "utility: PI controller less no instruction", "met after iterations")],
+    controls=[UNINFORMED],
 )
 def control_loop(seed: int) -> Mapping[str, float]:
     """Let a PI controller pick the criticisms by which the prompt changes."""
     with open_trial("lists", seed) as trial:
-        return {"gain": gain(trial, "control", "critique", "edit", controller="pi")}
+        return gains(trial, "control", "critique", "edit", controller="pi")
 
 
 @claim(
@@ -86,6 +94,30 @@ def hidden_rules(trial: Trial) -> Sequence[Rule]:
     return rules[first, "all"], rules[second, "all"]
 
 
+def gains(trial: Trial, method: str, *kinds: str, **options: Any) -> dict[str, float]:
+    """Return the gain by feedback of people with the rules, and that of the control.
+
+    Parameters
+    ----------
+    trial : Trial
+        World, policy and store.
+    method : str
+        Name of the method.
+    *kinds : str
+        Kinds of feedback.
+    **options : Any
+        Options of the method.
+    """
+    before = utility(trial, trial.policy)
+    return {
+        name: utility(trial, policy) - before if policy else 0.0
+        for name, policy in (
+            ("gain", search(trial, method, *kinds, rules=hidden_rules(trial), **options)),
+            (UNINFORMED.name, search(trial, method, *kinds, **options)),
+        )
+    }
+
+
 def gain(trial: Trial, method: str, *kinds: str, **options: Any) -> float:
     """Return the gain in true utility on held-out prompts; 0 if the search finds nothing.
 
@@ -100,13 +132,36 @@ def gain(trial: Trial, method: str, *kinds: str, **options: Any) -> float:
     **options : Any
         Options of the method.
     """
-    rules = hidden_rules(trial)
-    feedback = trial.feedback(trial.sample_interactions(PROMPTS, 1), *kinds, rules=tuple(rules))
+    policy = search(trial, method, *kinds, rules=hidden_rules(trial), **options)
+    return utility(trial, policy) - utility(trial, trial.policy) if policy else 0.0
+
+
+def search(
+    trial: Trial, method: str, *kinds: str, rules: Sequence[Rule] = (), **options: Any
+) -> Policy | None:
+    """Return the policy with the prompt that a method learns, ``None`` if it finds no better one.
+
+    Parameters
+    ----------
+    trial : Trial
+        World, policy and store.
+    method : str
+        Name of the method.
+    *kinds : str
+        Kinds of feedback.
+    rules : sequence of Rule, default ()
+        Rules of the people who give the feedback.
+    **options : Any
+        Options of the method.
+    """
+    interactions = trial.sample_interactions(PROMPTS, 1)
+    feedback = trial.feedback(interactions, *kinds, rules=tuple(rules))
     try:
-        learned = trial.learn(method, feedback, **SEARCH, **options)
+        return trial.learn(method, feedback, **SEARCH, **options)
     except NoImprovement:
-        return 0.0
-    utilities = [
-        trial.utility(policy, prompts=100, rules=rules) for policy in (learned, trial.policy)
-    ]
-    return utilities[0] - utilities[1]
+        return None
+
+
+def utility(trial: Trial, policy: Policy) -> float:
+    """Return the true utility on held-out prompts, under the rules of the people."""
+    return trial.utility(policy, prompts=100, rules=hidden_rules(trial))

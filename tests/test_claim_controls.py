@@ -1,13 +1,19 @@
 """Controls of claims: feedback that is moved to the answers to other prompts."""
 
 import pytest
+from claims import memory_world
 from claims.controls import rotation, shuffled
+from claims.memory_pairs import TURNED, _annotations
+from claims.prompt_tables import make_candidate
+from claims.prompts_search import shuffle_scores
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backtalk.errors import RecordError
 from backtalk.feedback import Annotator, Edit, Interaction, Label, Preference
 from backtalk.feedback.case import Case
+from backtalk.feedback.views import Pair
+from backtalk.learn.prompt.protocol import Trial
 
 ANNOTATOR = Annotator.simulated("ada")
 
@@ -79,3 +85,53 @@ def test_feedback_that_does_not_fit_the_other_answers_is_an_error():
     label = Label(interaction=single.id, annotator=ANNOTATOR, response="0", good=True)
     with pytest.raises(RecordError, match="no response '1'"):
         shuffled([compared(0), Case(single, (label,))], seed=0)
+
+
+def test_a_person_who_teaches_a_memory_is_shuffled_and_judges_as_before(monkeypatch):
+    monkeypatch.setattr(memory_world, "load_model", lambda _: None)
+    with memory_world.open_memory_world("mail", 0) as world:
+        person = world.person(world.world.rules[:3])
+        prompts = world.prompts(6)
+        interactions = world.interactions(prompts, [f"answer {n}" for n in range(6)])
+        cases = world.teach(person, interactions, "edit", shuffle=True)
+        texts = {case.interaction.id: [item.text for item in case.feedback] for case in cases}
+        stored = {
+            case.interaction.id: [item.text for item in case.feedback]
+            for case in world.store.cases()
+        }
+    assert sorted(map(str, stored.values())) == sorted(map(str, texts.values()))
+    assert all(stored[id_] != texts[id_] for id_ in texts)
+
+
+def test_the_only_feedback_of_a_round_is_left_out_of_the_control(monkeypatch):
+    monkeypatch.setattr(memory_world, "load_model", lambda _: None)
+    with memory_world.open_memory_world("mail", 0) as world:
+        (prompt,) = world.prompts(1)
+        (interaction,) = world.interactions([prompt], ["answer"])
+        (case,) = world.teach(world.person(), [interaction], "edit", shuffle=True)
+        assert case.feedback
+        assert not [item for stored in world.store.cases() for item in stored.feedback]
+
+
+def test_scores_move_to_other_prompts_and_prompts_without_stay_without():
+    trials = [Trial(make_candidate())]
+    trials += [Trial(make_candidate([f"line {n}"]), {0: float(n)}) for n in range(5)]
+    shuffle_scores(trials, seed=2)
+    assert not trials[0].scores
+    scores = [trial.scores[0] for trial in trials[1:]]
+    assert sorted(scores) == list(range(5))
+    for number, trial in enumerate(trials[1:]):
+        assert trial.candidate == make_candidate([f"line {number}"])
+        assert scores[number] != number
+
+
+def test_half_of_the_annotations_of_a_control_are_turned_round():
+    pairs = [
+        Pair(prompt=Interaction.of(f"request {n}", "-").prompt, chosen="good", rejected="bad")
+        for n in range(40)
+    ]
+    annotations = _annotations(pairs, 5)
+    assert annotations["reconstructed"] == pairs
+    turned = annotations[TURNED.name]
+    assert sum(pair.chosen == "bad" and pair.rejected == "good" for pair in turned) == 20
+    assert sum(pair in pairs for pair in turned) == 20
