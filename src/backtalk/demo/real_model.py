@@ -152,7 +152,7 @@ class _RealModelDemo:
     @property
     def _model_name(self) -> str:
         assert isinstance(self.plain.model, LocalSpec)
-        return Path(self.plain.model.model).name
+        return Path(str(self.plain.model.model)).name
 
     async def _collect(self) -> int:
         """Add interactions with a preference each, and return the number of ties."""

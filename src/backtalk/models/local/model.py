@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -22,6 +22,7 @@ from backtalk.models.errors import BadRequest, ContextTooLong, ModelError
 from backtalk.models.fetched.cache import find_model
 from backtalk.models.options import Dtype
 from backtalk.models.protocol import Completion, PromptResponse, Request, Usage
+from backtalk.models.text_stream import TextStream, settled_text
 
 if TYPE_CHECKING:
     from backtalk.models.local.chat_template import ChatTemplate
@@ -49,7 +50,7 @@ class LocalModel:
 
     The log-probability of a completion is the sum over all sampled tokens, including the
     end-of-sequence token and those of a stop text, by the model's own distribution: temperature 1,
-    no top-p. Tool calls stay in the text as the model writes them.
+    no top-p. Tool calls stay in the text as the model writes them; the gateway parses them.
 
     Parameters
     ----------
@@ -126,7 +127,24 @@ class LocalModel:
         MissingExtra, UnknownModel, TemplateError, UnsupportedModel
             If the model cannot be loaded, has no template, or cannot answer.
         """
-        return await _in_thread(lambda cancelled: self._generate(requests, cancelled))
+        return await self.generate_streamed(requests, [None] * len(requests))
+
+    async def generate_streamed(
+        self, requests: Sequence[Request], streams: Sequence[TextStream | None]
+    ) -> list[Completion]:
+        """Return one completion per request, and report the text of each while it is sampled.
+
+        The text of a stream is a beginning of that of the completion: without a stop text, a part
+        of one, or a part of a character.
+
+        Parameters
+        ----------
+        requests : sequence of Request
+            N requests; see :meth:`generate`, which has the same errors.
+        streams : sequence of (TextStream or None)
+            N streams. A completion whose stream is cancelled ends with the next token.
+        """
+        return await _in_thread(lambda cancelled: self._generate(requests, streams, cancelled))
 
     async def score(self, texts: Sequence[PromptResponse]) -> list[NDArray[np.float64]]:
         """Return the log-probability, in nats, of each token of each completion.
@@ -247,14 +265,19 @@ class LocalModel:
         )
 
     def _generate(
-        self, requests: Sequence[Request], cancelled: Callable[[], bool]
+        self,
+        requests: Sequence[Request],
+        streams: Sequence[TextStream | None],
+        cancelled: Callable[[], bool],
     ) -> list[Completion]:
         started = time.monotonic()
         batch = CompletionBatch(len(requests))
         sequences: dict[int, SequenceState] = {}
-        for index, request in enumerate(requests):
+        for index, (request, stream) in enumerate(zip(requests, streams, strict=True)):
             try:
                 sequences[index] = self._sequence(request)
+                if stream is not None:
+                    sequences[index].on_token = partial(self._report, stream)
             except ModelError as failure:
                 batch.fail(index, failure)
                 if failure.stops_batch:
@@ -312,6 +335,15 @@ class LocalModel:
         reach = max(len(stop.encode()) for stop in stops) + 4
         end = self.chat.decode(sequence.tokens[-reach:])
         return any(stop in end for stop in stops)
+
+    def _report(self, stream: TextStream, sequence: SequenceState) -> bool:
+        """Report the text of a sequence, and return false if nobody reads further."""
+        if stream.is_cancelled:
+            return False
+        if stream.is_read:
+            text = self.chat.answer_text(sequence.prompt, sequence.tokens)
+            stream.report(settled_text(text, sequence.sampling.stop))
+        return True
 
     def _completion(self, sequence: SequenceState, seconds: float) -> Completion:
         text = self.chat.answer_text(sequence.prompt, sequence.tokens)

@@ -31,6 +31,8 @@ class SequenceState:
     """Sum over the sampled tokens, in nats, by the model's own distribution."""
     finish_reason: Literal["stop", "length"] | None = None
     """Reason for the end of sampling; ``None`` while it goes on."""
+    on_token: Callable[[SequenceState], bool] | None = None
+    """Called after each token; returns false if nobody wants further ones."""
 
     @property
     def max_length(self) -> int:
@@ -157,6 +159,8 @@ def _append(
         sequence.finish_reason = "stop"
     elif len(sequence.tokens) >= sequence.max_new_tokens:
         sequence.finish_reason = "length"
+    if sequence.on_token is not None and not sequence.on_token(sequence):
+        sequence.finish_reason = sequence.finish_reason or "length"
 
 
 def _sample_step(sequences: Sequence[SequenceState], logits: torch.Tensor) -> torch.Tensor:

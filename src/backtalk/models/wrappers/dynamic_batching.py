@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 from backtalk.errors import BacktalkError
 from backtalk.models.protocol import Completion, Model, Request, Usage
+from backtalk.models.text_stream import TextStream, generate_streamed
 
 
 @dataclass(frozen=True)
 class _QueuedCall:
     requests: tuple[Request, ...]
+    streams: tuple[TextStream | None, ...]
     result: asyncio.Future[list[Completion]]
 
 
@@ -50,11 +52,26 @@ class DynamicBatcher:
         BacktalkError
             If the model fails on these requests; other calls in the same batch are not affected.
         """
-        call = _QueuedCall(tuple(requests), asyncio.get_running_loop().create_future())
+        return await self.generate_streamed(requests, [None] * len(requests))
+
+    async def generate_streamed(
+        self, requests: Sequence[Request], streams: Sequence[TextStream | None]
+    ) -> list[Completion]:
+        """Return one completion per request, and report the text of each on the way.
+
+        Parameters
+        ----------
+        requests : sequence of Request
+            N requests; see :meth:`generate`.
+        streams : sequence of (TextStream or None)
+            N streams.
+        """
+        result: asyncio.Future[list[Completion]] = asyncio.get_running_loop().create_future()
+        call = _QueuedCall(tuple(requests), tuple(streams), result)
         self._queue.append(call)
         if self._worker is None:
             self._worker = asyncio.create_task(self._work())
-        return await call.result
+        return await result
 
     def bound(self, request: Request) -> Usage:
         """Return the maximum usage of a request."""
@@ -71,8 +88,9 @@ class DynamicBatcher:
 
     async def _generate(self, batch: Sequence[_QueuedCall]) -> None:
         requests = [request for call in batch for request in call.requests]
+        streams = [stream for call in batch for stream in call.streams]
         try:
-            completions = await self._model.generate(requests)
+            completions = await generate_streamed(self._model, requests, streams)
         except BacktalkError as error:
             if len(batch) == 1:
                 _resolve(batch[0], error)

@@ -14,8 +14,10 @@ from backtalk.models.endpoint.dialect import (
     rejected_parameters,
     remember_dialect,
 )
+from backtalk.models.text_stream import TextStream, generate_streamed
 from backtalk.policy import Policy
 from backtalk.policy.system_messages import SYSTEM_ROLES, join_contents
+from backtalk.serve.backends.tool_calls import tool_names, with_tool_calls
 
 _POLICY_FIELDS = frozenset(
     {
@@ -25,6 +27,27 @@ _POLICY_FIELDS = frozenset(
     }
 )  # fmt: skip
 """Request fields that the policy sets, or that are not forwarded to the model."""
+
+
+_NEUTRAL: Mapping[str, Sequence[Any]] = {
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "repetition_penalty": (1,),
+    "logit_bias": ({},),
+    "tool_choice": ("auto", "none"),
+    "parallel_tool_calls": (True,),
+    "tools": ([],),
+    "functions": ([],),
+    "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
+    "best_of": (1,),
+    "echo": (False,),
+    "suffix": ("",),
+    "service_tier": ("auto", "default"),
+    "min_p": (0,),
+    "top_k": (0, -1),
+}
+"""Values of options that ask for what a model on this machine does anyway."""
 
 
 class OverriddenModel:
@@ -43,12 +66,35 @@ class OverriddenModel:
         Body of the request.
     fill : bool
         If true, take temperature and top-p that the policy leaves open from the request.
+    is_local : bool, default False
+        If true, the model is on this machine: options without an effect are left out, and the tool
+        calls in its text are parsed if the request has tools.
+    stream : TextStream, optional
+        Receiver of the text of a single completion while it is generated.
     """
 
-    def __init__(self, model: Model, body: Mapping[str, Any], *, fill: bool) -> None:
+    def __init__(
+        self,
+        model: Model,
+        body: Mapping[str, Any],
+        *,
+        fill: bool,
+        is_local: bool = False,
+        stream: TextStream | None = None,
+    ) -> None:
         self._model = model
+        self._stream = stream
         self._defaults = sampling_of(body) if fill else {}
         self._options = {name: v for name, v in body.items() if name not in _POLICY_FIELDS}
+        self._tool_names = tool_names(body) if is_local else frozenset()
+        if is_local:
+            self._options = {
+                name: value
+                for name, value in self._options.items()
+                if not has_no_effect(name, value)
+            }
+            if not self._tool_names:
+                self._options.pop("tools", None)
         self._max_tokens = token_limit(body)
         stop = body.get("stop")
         self._stop = (stop,) if isinstance(stop, str) else tuple(stop or ())
@@ -65,7 +111,12 @@ class OverriddenModel:
 
     async def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """Return one completion for each request."""
-        return await self._model.generate([self._apply(request) for request in requests])
+        changed = [self._apply(request) for request in requests]
+        streams = [self._stream, *[None] * (len(changed) - 1)][: len(changed)]
+        completions = await generate_streamed(self._model, changed, streams)
+        if not self._tool_names:
+            return completions
+        return [with_tool_calls(completion, self._tool_names) for completion in completions]
 
     def bound(self, request: Request) -> Usage:
         """Return the maximum usage of a request."""
@@ -86,6 +137,22 @@ class OverriddenModel:
                 "options": {**request.options, **self._options},
             }
         )
+
+
+def has_no_effect(name: str, value: Any) -> bool:
+    """Return true if an option of a request asks for what a model on this machine does anyway.
+
+    >>> has_no_effect("frequency_penalty", 0), has_no_effect("frequency_penalty", 0.5)
+    (True, False)
+    """
+    return value is None or (name in _NEUTRAL and value in _NEUTRAL[name])
+
+
+def refused_logprobs(body: Mapping[str, Any]) -> str | None:
+    """Return the name of the field that requests log-probabilities, ``None`` if none does."""
+    if body.get("logprobs") not in (None, False):
+        return "logprobs"
+    return None if body.get("top_logprobs") in (None, 0) else "top_logprobs"
 
 
 def sample_seed(seed: int, index: int) -> int:

@@ -21,6 +21,7 @@ from backtalk.errors import BacktalkError, NotFound
 from backtalk.feedback import Prompt
 from backtalk.models import EndpointSpec, LocalSpec, MissingAddress
 from backtalk.models.endpoint.address import find_default_address
+from backtalk.models.text_stream import TextStream
 from backtalk.models.wrappers.dynamic_batching import DynamicBatcher
 from backtalk.policy import LoadedPolicy, Policy, list_policies, load_policy, read_policy
 from backtalk.policy.storage import policy_names
@@ -93,6 +94,15 @@ class ResolvedPolicy:
 
     policy: Policy
     artifacts: Artifacts
+
+    @property
+    def can_stream(self) -> bool:
+        """True if the text of an answer can be sent while it is generated.
+
+        That is so for policies that draw one sample from a model on this machine.
+        """
+        is_local = isinstance(self.policy.model, LocalSpec)
+        return is_local and self.policy.decoder.is_single_sample
 
     def upstream_settings(self, configured: Sequence[UpstreamSettings]) -> UpstreamSettings | None:
         """Return the upstream to which requests can be forwarded, ``None`` if that is impossible.
@@ -228,6 +238,7 @@ class PolicyResolver:
         samples: int,
         remembered: Sequence[str] = (),
         composed: Policy | None = None,
+        streams: Sequence[TextStream] = (),
     ) -> list[DecoderOutput]:
         """Return samples of a policy.
 
@@ -246,6 +257,8 @@ class PolicyResolver:
             Texts of the memory entries that apply to the prompt.
         composed : Policy, optional
             Policy with the prompt that is selected for the request, if it has several.
+        streams : sequence of TextStream, default ()
+            Streams of the text of each sample, of a policy that can stream; none by default.
 
         Returns
         -------
@@ -259,14 +272,19 @@ class PolicyResolver:
             loaded = await asyncio.to_thread(self._load, resolved)
             policy = loaded.policy
             fill = isinstance(policy.model, EndpointSpec | LocalSpec)
-            model = OverriddenModel(loaded.model, body, fill=fill)
+            is_local = isinstance(policy.model, LocalSpec)
+            receivers: Sequence[TextStream | None] = streams or [None] * samples
+            models = [
+                OverriddenModel(loaded.model, body, fill=fill, is_local=is_local, stream=stream)
+                for stream in receivers
+            ]
             messages = (composed or policy).messages(prompt, remembered=remembered)
             outputs = await asyncio.gather(
                 *(
                     policy.decoder.decode(
                         model, [messages], rewards=loaded.rewards, seed=sample_seed(first_seed, i)
                     )
-                    for i in range(samples)
+                    for i, model in enumerate(models)
                 )
             )
             return [output for (output,) in outputs]

@@ -17,12 +17,15 @@ from backtalk.errors import BacktalkError, RecordError
 from backtalk.experiments.interleaving import team_draft
 from backtalk.feedback import Prompt
 from backtalk.formats.chat import as_messages
-from backtalk.models import Usage
+from backtalk.models import LocalSpec, Usage
+from backtalk.models.text_stream import TextStream
 from backtalk.policy import Policy
+from backtalk.serve.backends.policy_requests import refused_logprobs
 from backtalk.serve.backends.policy_resolver import ResolvedPolicy
 from backtalk.serve.errors import APIError, api_error_for
 from backtalk.serve.gateway.completion_request import CHAT, CompletionRequest, EndpointKind
 from backtalk.serve.gateway.policy_prompts import recall, request_prompts, select_prompts
+from backtalk.serve.gateway.policy_streams import PolicyStream, PolicyStreamingResponse
 from backtalk.serve.gateway.sse import DONE, iterate
 from backtalk.serve.interaction_log import sanitise_json
 
@@ -40,14 +43,49 @@ async def respond(request: CompletionRequest, resolved: ResolvedPolicy) -> Respo
     started = time.monotonic()
     samples = sample_count(request.body)
     outputs: list[DecoderOutput] = []
+    _refuse_logprobs(request, resolved)
     prompts = _prompts(request)
     remembered = await recall(request, resolved.policy)
     composed = await select_prompts(request, resolved)
+    if request.is_streaming and resolved.can_stream and len(prompts) == 1:
+        return await _stream(
+            request, resolved, prompts[0], remembered=remembered[0], composed=composed[0]
+        )
     for prompt, texts, policy in zip(prompts, remembered, composed, strict=True):
         outputs += await _decode(
             request, resolved, prompt, samples=samples, remembered=texts, composed=policy
         )
     return _log_and_respond(request, outputs, samples, started)
+
+
+async def _stream(
+    request: CompletionRequest,
+    resolved: ResolvedPolicy,
+    prompt: Prompt,
+    *,
+    remembered: Sequence[str],
+    composed: Policy,
+) -> Response:
+    """Respond with the samples of one prompt, sent while they are generated."""
+    samples = sample_count(request.body)
+
+    async def decode(streams: Sequence[TextStream]) -> list[DecoderOutput]:
+        return await _decode(
+            request,
+            resolved,
+            prompt,
+            samples=samples,
+            remembered=remembered,
+            composed=composed,
+            streams=streams,
+        )
+
+    def log_outputs(outputs: Sequence[DecoderOutput]) -> dict[str, Any]:
+        return _log(request, outputs, samples)
+
+    stream = PolicyStream(request, samples=samples, decode=decode, log=log_outputs)
+    await stream.start()
+    return PolicyStreamingResponse(stream, headers=request.response_headers())
 
 
 async def respond_interleaved(
@@ -91,8 +129,11 @@ async def _decode(
     samples: int,
     remembered: Sequence[str],
     composed: Policy,
+    streams: Sequence[TextStream] = (),
 ) -> list[DecoderOutput]:
     policies = request.services.policies
+    if not streams and resolved.can_stream:
+        streams = [TextStream(is_read=False) for _ in range(samples)]
     try:
         return await policies.decode(
             resolved,
@@ -101,22 +142,35 @@ async def _decode(
             samples=samples,
             remembered=remembered,
             composed=composed,
+            streams=streams,
         )
     except BacktalkError as error:
         raise api_error_for(error) from None
+    except asyncio.CancelledError:  # the caller has disconnected
+        for stream in streams:
+            stream.cancel()
+        raise
 
 
 def _log_and_respond(
     request: CompletionRequest, outputs: Sequence[DecoderOutput], samples: int, started: float
 ) -> Response:
     request.note(seconds=round(time.monotonic() - started, 6))
-    completion = _to_openai(request, outputs)
-    request.log_completion(_with_candidates(request.kind, completion, outputs, samples))
+    completion = _log(request, outputs, samples)
     headers = request.response_headers()
     if request.is_streaming:
         events = _events(request, completion)
         return StreamingResponse(iterate(events), media_type="text/event-stream", headers=headers)
     return JSONResponse(completion, headers=headers)
+
+
+def _log(
+    request: CompletionRequest, outputs: Sequence[DecoderOutput], samples: int
+) -> dict[str, Any]:
+    """Log samples as a completion with all candidates, and return it as it is sent."""
+    completion = _to_openai(request, outputs)
+    request.log_completion(_with_candidates(request.kind, completion, outputs, samples))
+    return completion
 
 
 def _prompts(request: CompletionRequest) -> list[Prompt]:
@@ -126,6 +180,20 @@ def _prompts(request: CompletionRequest) -> list[Prompt]:
     except (RecordError, ValidationError) as error:
         raise APIError(400, str(error), param="messages") from None
     return request_prompts(request)
+
+
+def _refuse_logprobs(request: CompletionRequest, resolved: ResolvedPolicy) -> None:
+    """Raise an error if a model on this machine is to answer with log-probabilities of tokens."""
+    if not isinstance(resolved.policy.model, LocalSpec):
+        return
+    if (name := refused_logprobs(request.body)) is not None:
+        raise APIError(
+            400,
+            f"A model on this machine does not answer with {name}; leave it out. The interaction "
+            "is stored with the log-probability of the whole answer",
+            code="unsupported_parameter",
+            param=name,
+        )
 
 
 def sample_count(body: Mapping[str, Any]) -> int:
