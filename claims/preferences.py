@@ -15,7 +15,7 @@ import torch
 from backtalk.embedders.registry import embedder_for_pairs
 from backtalk.feedback import Interaction, Preference
 from backtalk.feedback.case import Case
-from backtalk.feedback.views import Pair
+from backtalk.feedback.views import Pair, SFTExample
 from backtalk.learn.finetune import Batch, get_objective
 from backtalk.learn.finetune.objective import BoundObjective
 from backtalk.learn.finetune.trees import PairLabel, PromptTree, ResponseTokens
@@ -24,7 +24,7 @@ from backtalk.learn.online.loop import OnlineConfig
 from backtalk.models import Request, Sampling
 from backtalk.models.run_sync import run_sync
 from backtalk.models.spec import NamedSpec
-from backtalk.policy import Policy, load_policy
+from backtalk.policy import Policy, load_policy, save_policy
 from backtalk.rewards import BradleyTerryReward, learn_reward
 from backtalk.stats.validation import Floats
 from backtalk.worlds.annotators import Person
@@ -643,6 +643,12 @@ def tpo(seed: int) -> Mapping[str, float]:
         below("disregarded", "share of answers in the style, told so: after less before, once it "
                "was learned to disregard it"),
     ],
+    controls=[
+        Control("imitated_style", "as many epochs of fine-tuning on the answers in the style, "
+                "without the plain ones", "style"),
+        Control("imitated_disregarded", "as many epochs of fine-tuning on the plain answers, for "
+                "prompts with the instruction", "disregarded"),
+    ],
 )  # fmt: skip
 def counterfactual_dpo(seed: int) -> Mapping[str, float]:
     """Learn the first rule that holds for all prompts, or learn to disregard it."""
@@ -655,11 +661,41 @@ def counterfactual_dpo(seed: int) -> Mapping[str, float]:
         def with_rule(policy: Policy) -> Policy:
             return policy.model_copy(update={"system": rule.text})
 
+        instructed = with_rule(trial.policy)
+        save_policy(trial.store, instructed)
+        imitating = trial.learn("sft", _answers_of(instructed, trial, prompts), **TWICE)
+        plain = _answers_of(trial.policy, trial, prompts)
+        imitating_plain = trial.learn("sft", plain, policy=instructed, **TWICE)
+        untold, in_style = trial.compliance(trial.policy, rule), trial.compliance(instructed, rule)
         return {
-            "style": trial.compliance(styled, rule) - trial.compliance(trial.policy, rule),
-            "disregarded": trial.compliance(with_rule(disregarding), rule)
-            - trial.compliance(with_rule(trial.policy), rule),
+            "style": trial.compliance(styled, rule) - untold,
+            "disregarded": trial.compliance(with_rule(disregarding), rule) - in_style,
+            "imitated_style": trial.compliance(imitating, rule) - untold,
+            "imitated_disregarded": trial.compliance(imitating_plain, rule) - in_style,
         }
+
+
+def _answers_of(policy: Policy, trial: Trial, prompts: InMemoryTrainingSet) -> InMemoryTrainingSet:
+    """Return a demonstration for each prompt of the feedback: a sample of a policy, unless empty.
+
+    Parameters
+    ----------
+    policy : Policy
+        Policy that is sampled.
+    trial : Trial
+        Trial.
+    prompts : InMemoryTrainingSet
+        Feedback.
+    """
+    selected = prompts.prompts()
+    texts = trial.sample(policy, selected, 1, seed=trial.seed + 1_000)
+    return trial.training_set(
+        [
+            SFTExample(prompt=prompt, completion=text).records()
+            for prompt, (text,) in zip(selected, texts, strict=True)
+            if text
+        ]
+    )
 
 
 @claim(

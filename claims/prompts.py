@@ -31,11 +31,12 @@ UNINFORMED = Control(
     says="Instructions that a model infers from demonstrations, selected by score, raise the "
     "utility of answers to new requests.",
     expected=[above("gain", "utility: APE less no instruction", "interquartile mean 0.39 to 0.81")],
+    controls=[UNINFORMED],
 )
 def ape(seed: int) -> Mapping[str, float]:
     """Infer instructions from edits of people who have two rules."""
     with open_trial("lists", seed) as trial:
-        return {"gain": gain(trial, "ape", "edit")}
+        return gains(trial, "ape", "edit")
 
 
 @claim(
