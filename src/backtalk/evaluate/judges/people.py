@@ -26,6 +26,7 @@ from backtalk.evaluate.judges.pending import JudgementsPending
 from backtalk.feedback import Interaction, Response, content_id
 from backtalk.feedback.base import OVERALL
 from backtalk.feedback.case import Case, prompt_key
+from backtalk.feedback.requests import with_settings_in_metadata
 from backtalk.rewards import PromptResponse
 from backtalk.run import Progress, Run
 from backtalk.stats.estimate import Estimate
@@ -280,7 +281,7 @@ def _make_item(
     if first == second:
         return None
     answers = sorted(zip((first, second), policies, strict=True), key=lambda answer: answer[0])
-    return Interaction(
+    interaction = Interaction(
         id=content_id("people", prompt_key(prompt), *(text for text, _ in answers)),
         prompt=prompt,
         responses=tuple(
@@ -289,6 +290,7 @@ def _make_item(
         ),
         metadata={"purpose": "evaluation"},
     )
+    return with_settings_in_metadata(interaction)
 
 
 def _is_swapped(item: Interaction, a: PromptResponse) -> bool:
