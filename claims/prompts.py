@@ -80,11 +80,12 @@ def control_loop(seed: int) -> Mapping[str, float]:
     expected=[
         above("gain", "utility: directional less no instruction"),
     ],
+    controls=[UNINFORMED],
 )
 def directional_feedback(seed: int) -> Mapping[str, float]:
     """Continue the history of prompts in the direction that their scores show."""
     with open_trial("lists", seed) as trial:
-        return {"gain": gain(trial, "opro", "edit")}
+        return gains(trial, "opro", "edit")
 
 
 def hidden_rules(trial: Trial) -> Sequence[Rule]:
