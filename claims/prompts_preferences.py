@@ -15,7 +15,8 @@ from backtalk.models.run_sync import run_sync
 from backtalk.policy import Lineage, PromptTemplate
 from backtalk.stats.validation import Floats
 from backtalk.worlds.train.curriculum import GUIDANCE
-from claims.claim import Expected, above, claim
+from claims.claim import Control, Expected, above, claim
+from claims.controls import rotation
 from claims.learning import Trial, open_trial
 
 FIRST_SEED = 200
@@ -32,6 +33,7 @@ CLOSE = 0.05
 """Utility by which a prompt may fall short of the best one and count as found."""
 SHOWN = 8
 """Number of requests whose answers one comparison shows."""
+SHUFFLED = "the same bandit, with the words of the prompts shuffled between them"
 TEMPERATURE = 0.05
 """Temperature of the people's judgements: P(a over b) = sigmoid((u(a) - u(b)) / temperature), where
 u is the mean utility of the answers that are shown."""
@@ -58,6 +60,11 @@ u is the mean utility of the answers that are shown."""
         ),
         Expected("comparisons", "comparisons that APOHF needs", below=float(COMPARISONS)),
     ],
+    controls=[
+        Control("shuffled_saved_random", SHUFFLED, "saved_random"),
+        Control("shuffled_saved_double_thompson", SHUFFLED, "saved_double_thompson"),
+        Control("shuffled_comparisons", SHUFFLED, "comparisons"),
+    ],
 )
 def apohf(seed: int) -> Mapping[str, float]:
     """Compare three ways to choose pairs on the same domain of prompts with the same people."""
@@ -66,16 +73,34 @@ def apohf(seed: int) -> Mapping[str, float]:
         domain = make_domain(trial, rng)
         utilities = measure(trial, domain)
     vectors = run_sync(embed_prompts(domain))
-    needed: dict[str, list[int]] = {"apohf": [], "random": [], "double_thompson": []}
-    for run in range(RUNS):
-        for name, counts in needed.items():
-            judge = np.random.default_rng([seed, run, 52])
-            counts.append(comparisons_needed(name, vectors, utilities, judge, seed=run))
-    means = {name: float(np.mean(counts)) for name, counts in needed.items()}
+    moved = vectors[rotation(len(vectors), seed=seed)]
+    arms = {
+        "apohf": ("apohf", vectors),
+        "shuffled": ("apohf", moved),
+        "random": ("random", vectors),
+        "double_thompson": ("double_thompson", vectors),
+    }
+    means = {
+        arm: float(
+            np.mean(
+                [
+                    comparisons_needed(
+                        name, seen, utilities, np.random.default_rng([seed, run, 52]), seed=run
+                    )
+                    for run in range(RUNS)
+                ]
+            )
+        )
+        for arm, (name, seen) in arms.items()
+    }
     return {
-        "saved_random": means["random"] - means["apohf"],
-        "saved_double_thompson": means["double_thompson"] - means["apohf"],
-        "comparisons": means["apohf"],
+        f"{prefix}{figure}": value
+        for prefix, arm in (("", "apohf"), ("shuffled_", "shuffled"))
+        for figure, value in (
+            ("saved_random", means["random"] - means[arm]),
+            ("saved_double_thompson", means["double_thompson"] - means[arm]),
+            ("comparisons", means[arm]),
+        )
     }
 
 
