@@ -46,11 +46,12 @@ def ape(seed: int) -> Mapping[str, float]:
     world="lists",
     says="People's rules and critiques, with a learned filter of prompts, improve a prompt.",
     expected=[above("gain", "utility: PROMST less no instruction", "+10.6 to +29.3 %")],
+    controls=[UNINFORMED],
 )
 def promst(seed: int) -> Mapping[str, float]:
     """Learn from critiques and edits of people, with the score model as a filter."""
     with open_trial("lists", seed) as trial:
-        return {"gain": gain(trial, "promst", "critique", "edit")}
+        return gains(trial, "promst", "critique", "edit")
 
 
 @claim(
