@@ -189,3 +189,17 @@ def test_arguments_may_be_objects_or_texts_that_are_no_json():
     broken = {"id": "c", "function": {"name": "time", "arguments": "{at noon"}}
     _, tokens = tokens_of(chat, answer_of(broken))
     assert '"arguments": "{at noon"}' in chat.decode(tokens)
+
+
+@pytest.mark.parametrize("template", TOOL_TEMPLATES)
+@pytest.mark.parametrize("arguments", ["", " ", None])
+def test_a_call_without_arguments_has_an_empty_object(template, arguments):
+    chat = chat_of("smollm", template)
+    expected = answer_of(call_of("time", {}, as_text=False))
+    message = answer_of(call_of("time", arguments, as_text=False))
+    assert tokens_of(chat, message) == tokens_of(chat, expected)
+    missing = {"id": "call00001", "type": "function", "function": {"name": "time"}}
+    assert tokens_of(chat, answer_of(missing)) == tokens_of(chat, expected)
+    result = Message(role="tool", content="9", tool_call_id="call00001")
+    history, other = [*QUESTION, message, result], [*QUESTION, expected, result]
+    assert chat.prompt_tokens([*history, *QUESTION]) == chat.prompt_tokens([*other, *QUESTION])

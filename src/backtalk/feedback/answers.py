@@ -48,19 +48,33 @@ class MessageText(str):
 
     It is the text that a model writes for the message, so that it can be read, compared and trained
     on as any other; chat templates render the message itself.
+
+    Special tokens are no part of the text, but two answers are equal only if they agree in them: a
+    call that begins with a special token is not the same answer as its text without.
     """
 
-    __slots__ = ("message",)
+    __slots__ = ("marked", "message")
     message: Message
+    marked: str
+    """Text with its special tokens; empty if it has none."""
 
-    def __new__(cls, text: str, message: Message) -> MessageText:
+    def __new__(cls, text: str, message: Message, marked: str = "") -> MessageText:
         """Return the text of a message."""
         result = super().__new__(cls, text)
         result.message = message
+        result.marked = marked
         return result
 
-    def __getnewargs__(self) -> tuple[str, Message]:  # type: ignore[override]
-        return str(self), self.message
+    def __eq__(self, other: object) -> bool:
+        return str.__eq__(self, other) is True and self.marked == getattr(other, "marked", "")
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+    def __getnewargs__(self) -> tuple[str, Message, str]:  # type: ignore[override]
+        return str(self), self.message, self.marked
 
 
 WriteAnswer = Callable[[Prompt, Message], str]

@@ -54,7 +54,8 @@ def write_answer(prompt: Prompt, text: str, messages: Messages, write: WriteAnsw
         return text
     if not is_one_message(messages):
         return None
-    return MessageText(write(prompt, messages[0]), messages[0])
+    written = write(prompt, messages[0])
+    return written if isinstance(written, MessageText) else MessageText(written, messages[0])
 
 
 def write_answers(view: AnyView, write: WriteAnswer) -> AnyView | None:

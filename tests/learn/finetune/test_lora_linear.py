@@ -140,3 +140,21 @@ def test_gradients_flow_through_a_layer_whose_input_needs_none():
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     assert len(trained) == 4
     assert all(parameter.grad is not None for parameter in trained)
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 4)])
+def test_outputs_may_be_changed_in_place(shape):
+    # Gemma 3n scales what its linear layers return in place.
+    model = adapted()
+    fuse_lora_layers(model)
+    layer, x = model.base_model.model.first, torch.randn(*shape, 12)
+    plain = layer(x).mul(0.5)
+    changed = layer(x).mul_(0.5)
+    torch.testing.assert_close(changed, plain, rtol=0, atol=0)
+    for result in (plain, changed):
+        layer.zero_grad()
+        result.sum().backward()
+        gradients = [p.grad.clone() for p in layer.parameters() if p.requires_grad]
+        if result is plain:
+            expected = gradients
+    torch.testing.assert_close(gradients, expected, rtol=0, atol=0)

@@ -1,5 +1,8 @@
 """Answers that are tool calls are trained on by every method, as the template writes them."""
 
+import pickle
+from types import SimpleNamespace
+
 import pytest
 
 from backtalk.feedback import (
@@ -26,12 +29,14 @@ from backtalk.learn.held_out_preferences import held_out_preferences
 from backtalk.learn.left_out_rows import NOTE, TooManyLeftOut, describe_left_out, read_left_out
 from backtalk.learn.training_set import NOT_PLAIN
 from backtalk.models import LocalModel, LocalSpec
+from backtalk.models.local.chat_template import ChatTemplate
 from backtalk.models.run_sync import run_sync
 from backtalk.policy import Policy
 from backtalk.run import Run
 from backtalk.store import Store
 from tests.models import tiny
-from tests.models.tool_templates import HERMES, NO_TOOLS
+from tests.models.made_tokenizers import made_tokenizer
+from tests.models.tool_templates import HERMES, LLAMA, MISTRAL, NO_TOOLS
 
 ADA = Annotator.human("ada")
 UNIT = {"scale": Scale.UNIT}
@@ -153,6 +158,32 @@ def test_answers_that_differ_in_their_calls_only_are_pairs_and_in_ids_are_none(p
     assert encoder.left_out == {"ties": 1}
     unrendered = TrainingSet(store, split="all").plain_texts().by_kind(Pair)["preference"]
     assert [pair.chosen != pair.rejected for pair in unrendered] == [True, True, False]
+
+
+@pytest.mark.parametrize(("template", "differ"), [(MISTRAL, True), (LLAMA, False)])
+def test_a_call_and_its_text_are_one_answer_only_if_their_tokens_are(store, template, differ):
+    # Mistral writes a special token before its calls, Llama 3.1 writes none.
+    message = Message(role="assistant", content=None, tool_calls=(call("time", "c23456789"),))
+    tokenizer = made_tokenizer("smollm")
+    chat = ChatTemplate(
+        tokenizer,
+        name="tools",
+        eos_token_ids=frozenset({tokenizer.eos_token_id}),
+        template=template,
+    )
+    model = SimpleNamespace(load_chat=lambda: chat)
+    write = AnswerWriter(Policy(model=LocalSpec(model="tools")), model)
+    text = str(write((Message.user("?"),), message))
+    add(store, "?", response("a", (message,)), response("b", text=text), response("c", text="No."))
+    feedback, encoder = TrainingSet(store, split="all").plain_texts(write), Encoder(chat)
+    pairs = pair_trees(encoder, feedback.by_kind(Pair)["preference"])
+    (ranked,) = list_trees(encoder, feedback.by_kind(RankingView)["ranking"])
+    (scored,) = list_trees(encoder, feedback.by_kind(ScoreView)["rating"])
+    assert len(ranked.responses) == len(scored.responses) == (3 if differ else 2)
+    assert len({one.tokens for one in ranked.responses}) == len(ranked.responses)
+    assert [len(tree.responses) for tree in pairs] == ([2] if differ else [])
+    copied = pickle.loads(pickle.dumps(feedback.by_kind(Pair)["preference"][0]))
+    assert (copied.chosen != copied.rejected) == differ
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -35,7 +35,7 @@ class AnswerWriter:
     def _chat(self) -> ChatTemplate:
         return self._model.load_chat()
 
-    def __call__(self, prompt: Prompt, message: Message) -> str:
+    def __call__(self, prompt: Prompt, message: Message) -> MessageText:
         """Return an answer as the text that a sampler would return for it.
 
         An answer that the template cannot write is described in words; encoders leave it out with
@@ -53,4 +53,6 @@ class AnswerWriter:
             tokens = self._chat.conversation_tokens(self._policy.messages(prompt), answer)
         except (TemplateError, BadRequest):
             return answer
-        return self._chat.answer_text(*tokens)
+        return MessageText(
+            self._chat.answer_text(*tokens), message, marked=self._chat.marked_text(*tokens)
+        )

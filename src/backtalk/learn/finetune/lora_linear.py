@@ -35,13 +35,17 @@ class _LoraLinear(torch.autograd.Function):
             rows = x.reshape(-1, x.shape[-1]).to(dtype)
             matrix, down, up = weight.to(dtype), a.to(dtype), (scaling * b).to(dtype)
             low = rows @ down.T
-            result = (
-                rows @ matrix.T if bias is None else torch.addmm(bias.to(dtype), rows, matrix.T)
-            )
-            result.addmm_(low, up.T)
+            # No view is returned, as the model's code may change the output in place.
+            result = torch.empty((*x.shape[:-1], len(weight)), dtype=dtype, device=x.device)
+            flat = result.view(-1, len(weight))
+            if bias is None:
+                torch.mm(rows, matrix.T, out=flat)
+            else:
+                torch.addmm(bias.to(dtype), rows, matrix.T, out=flat)
+            flat.addmm_(low, up.T)
         ctx.save_for_backward(rows, low, weight, a, b)
         ctx.scaling, ctx.dtype, ctx.x_dtype = scaling, dtype, x.dtype
-        return result.view(*x.shape[:-1], len(weight))
+        return result
 
     @staticmethod
     def backward(

@@ -74,6 +74,21 @@ class AnswerTokenizer:
         text = self.following_text(prompt, plain)
         return self._decode(plain) if text is None else text
 
+    def marked_text(self, prompt: Sequence[int], tokens: Sequence[int]) -> str:
+        """Return the text of an answer's tokens with special tokens; empty if there are none.
+
+        Parameters
+        ----------
+        prompt : sequence of int
+            Tokens of the prompt.
+        tokens : sequence of int
+            Tokens of the answer.
+        """
+        if self._special_ids.isdisjoint(tokens):
+            return ""
+        text = self.following_text(prompt, tokens)
+        return self._decode(tokens) if text is None else text
+
     def is_exact(self, prompt: Sequence[int], tokens: Sequence[int], text: str) -> bool:
         """Return whether tokens decode to a text where they follow a prompt.
 

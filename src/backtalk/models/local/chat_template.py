@@ -351,6 +351,19 @@ class ChatTemplate:
         with self._lock:
             return self._answers.text(prompt, tokens)
 
+    def marked_text(self, prompt: Sequence[int], tokens: Sequence[int]) -> str:
+        """Return the text of an answer with its special tokens, empty if only its end is one.
+
+        Parameters
+        ----------
+        prompt : sequence of int
+            Tokens of the prompt.
+        tokens : sequence of int
+            Tokens of the answer, with the end-of-sequence token.
+        """
+        with self._lock:
+            return self._answers.marked_text(prompt, tokens[:-1])
+
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens, without special tokens."""
         with self._lock:

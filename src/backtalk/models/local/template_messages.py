@@ -82,6 +82,8 @@ def template_settings(request: Mapping[str, JsonValue]) -> tuple[Any, dict[str, 
 def template_message(message: Message, *, reasoning: bool = False) -> dict[str, Any]:
     """Return a message as templates read it: content as text, tool arguments as objects.
 
+    A call without arguments has an empty object.
+
     Parameters
     ----------
     message : Message
@@ -107,7 +109,13 @@ def template_message(message: Message, *, reasoning: bool = False) -> dict[str, 
         fields["content"] = message.text
     for call in fields.get("tool_calls", ()):
         function = call.get("function")
-        if isinstance(function, dict) and isinstance(function.get("arguments"), str):
+        if not isinstance(function, dict):
+            continue
+        arguments = function.get("arguments")
+        if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
+            # Servers write a call without arguments so.
+            function["arguments"] = {}
+        elif isinstance(arguments, str):
             with suppress(ValueError):
-                function["arguments"] = json.loads(function["arguments"])
+                function["arguments"] = json.loads(arguments)
     return fields
