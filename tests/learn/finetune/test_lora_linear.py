@@ -8,7 +8,13 @@ from peft import LoraConfig, get_peft_model
 from peft.tuners.lora.layer import Linear
 from torch import nn
 
+from backtalk.artifacts import Artifacts
+from backtalk.learn.finetune import PromptTree, ResponseTokens, TrainingConfig
 from backtalk.learn.finetune.lora_linear import fuse_lora_layers
+from backtalk.learn.finetune.trainable_model import load_trainable_model
+from backtalk.models import LocalSpec
+from backtalk.policy import Policy
+from tests.models import tiny
 
 
 class TwoLayers(nn.Module):
@@ -158,3 +164,26 @@ def test_outputs_may_be_changed_in_place(shape):
         if result is plain:
             expected = gradients
     torch.testing.assert_close(gradients, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("adapter", ["lora", "dora"])
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_rounding_frozen_weights_changes_no_log_probability(architecture, adapter, tmp_path):
+    policy = Policy(model=LocalSpec(model=tiny.save(tmp_path / "model", architecture)))
+    config = TrainingConfig(adapter=adapter, dtype="bfloat16", lora_rank=4)
+    model = load_trainable_model(policy, Artifacts(tmp_path / "artifacts"), config, seed=0)
+    torch.manual_seed(1)
+    for name, parameter in model.logprob_model.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(parameter, std=0.1)
+    tree = PromptTree((5, 6, 7), (ResponseTokens((8, 9, 1)), ResponseTokens((10, 1))))
+
+    def scores():
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+            return model.logprob_model.score([tree]).values
+
+    before = scores()
+    model.round_frozen_weights(policy.model, config)
+    torch.testing.assert_close(scores(), before, rtol=0, atol=0)
+    rounded = [p for p in model.logprob_model.parameters() if p.dtype == torch.bfloat16]
+    assert bool(rounded) == (adapter == "lora" and architecture == "llama")

@@ -52,7 +52,8 @@ class TrainableModel:
 
         A product in bfloat16 rounds its weights each time. Rounded once, they give the same
         product and take half of the memory. Only the linear layers that the adapter changes are
-        rounded, and only if the adapter is saved by itself, as it is for a local model.
+        rounded, and only if the adapter is saved by itself, as it is for a local model. DoRA also
+        reads the norms of the weights, which are exact.
 
         Parameters
         ----------
@@ -61,7 +62,8 @@ class TrainableModel:
         config : TrainingConfig
             Training configuration, with the number format.
         """
-        if self.peft_model is None or config.dtype != "bfloat16" or not isinstance(spec, LocalSpec):
+        rounds = config.adapter == "lora" and config.dtype == "bfloat16"
+        if self.peft_model is None or not rounds or not isinstance(spec, LocalSpec):
             return
         for module in self.peft_model.modules():
             layer = getattr(module, "base_layer", None)
