@@ -222,7 +222,7 @@ def _budget(results: Sequence[Evidence]) -> str:
         f"| [{item.claim.name}](#{item.claim.name}) | {item.claim.seeds} "
         f"| {item.seconds / item.claim.seeds / 60:.1f} | {item.seconds / 60:.0f} |\n"
         for item in results
-        if item.claim.model and item.seconds
+        if item.claim.model and item.complete
     )
     if not rows:
         return ""

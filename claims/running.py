@@ -38,6 +38,7 @@ MODULES = (
     "prompts_tools",
     "games",
     "supervised",
+    "real_language",
 )
 """Modules with claims, one for each family."""
 
