@@ -9,7 +9,7 @@ from heapq import nsmallest
 from pathlib import Path
 
 from backtalk.errors import BacktalkError, NotFound
-from backtalk.evaluate.answering import AnswerSet
+from backtalk.evaluate.answering import MAX_LEFT_OUT, AnswerSet
 from backtalk.evaluate.evaluate import choose_best
 from backtalk.evaluate.evaluate import evaluate as evaluate_policies
 from backtalk.evaluate.examples import select_examples
@@ -70,6 +70,7 @@ async def aevaluate(
     progress: Progress | None = None,
     fresh: bool = False,
     check_judge: int = CHECKED_PAIRS,
+    max_left_out: float = MAX_LEFT_OUT,
 ) -> Evaluation:
     """Evaluate a policy against a baseline, save the evaluation in the store and return it.
 
@@ -114,6 +115,8 @@ async def aevaluate(
     check_judge : int, default 50
         Maximum number of pairs that people compared on which a language model as the judge is
         checked, after the evaluation and within its budget; 0 for no check.
+    max_left_out : float, default 0.05
+        Largest share of the prompts that a model may refuse, in [0, 1]; they are left out.
 
     Raises
     ------
@@ -147,6 +150,7 @@ async def aevaluate(
             run=run,
             split=split,
             guards=guarding,
+            max_left_out=max_left_out,
         )
         evaluation = await _with_check(evaluation, scoring, store, run, check_judge)
     return _save(store, evaluation, new, answers, index=1)
@@ -179,6 +183,7 @@ async def acompare(
     progress: Progress | None = None,
     fresh: bool = False,
     check_judge: int = CHECKED_PAIRS,
+    max_left_out: float = MAX_LEFT_OUT,
 ) -> Comparison:
     """Choose the best of several policies, evaluate it on other prompts, and save the evaluation.
 
@@ -190,7 +195,8 @@ async def acompare(
         Policy to compare with; ``None`` for the active policy of the store.
     store : Store
         Store with prompts and policies.
-    judge, guards, split, prompts, limit, seed, budget, prices, folder, progress, fresh, check_judge
+    judge, guards, split, prompts, limit, seed, budget, prices, folder, progress, fresh, \
+    check_judge, max_left_out
         As for :func:`aevaluate`, which also names the errors.
     """
     policies = [find_policy(candidate, store) for candidate in candidates]
@@ -215,6 +221,7 @@ async def acompare(
             run=run,
             split=split,
             guards=guarding,
+            max_left_out=max_left_out,
         )
         evaluation = await _with_check(evaluation, scoring, store, run, check_judge)
     index = 1 + selection.winner
@@ -239,6 +246,7 @@ def evaluate(
     progress: Progress | None = None,
     fresh: bool = False,
     check_judge: int = CHECKED_PAIRS,
+    max_left_out: float = MAX_LEFT_OUT,
 ) -> Evaluation:
     """Evaluate a policy against a baseline, save the evaluation in the store and return it.
 
@@ -252,7 +260,8 @@ def evaluate(
         Policy to compare with.
     store : Store
         Store with prompts and policies.
-    judge, guards, split, prompts, limit, seed, budget, prices, folder, progress, fresh, check_judge
+    judge, guards, split, prompts, limit, seed, budget, prices, folder, progress, fresh, \
+    check_judge, max_left_out
         As for :func:`aevaluate`.
     """
     return run_sync(
@@ -272,6 +281,7 @@ def evaluate(
             progress=progress,
             fresh=fresh,
             check_judge=check_judge,
+            max_left_out=max_left_out,
         )
     )
 

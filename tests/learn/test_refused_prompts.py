@@ -10,6 +10,8 @@ from backtalk.api import evaluate
 from backtalk.cli import main
 from backtalk.decode import Sample
 from backtalk.errors import BacktalkError
+from backtalk.evaluate.answering import answer_and_judge
+from backtalk.evaluate.plan import Plan
 from backtalk.feedback import Annotator, Interaction, Label, Message, Preference
 from backtalk.learn import TrainingSet, get_method
 from backtalk.learn.context import MethodContext
@@ -23,7 +25,15 @@ from backtalk.learn.left_out_rows import (
 from backtalk.learn.online.feedback_sources import RewardJudge
 from backtalk.learn.online.loop import OnlineConfig, OnlineLearner
 from backtalk.learn.training_set import in_split
-from backtalk.models import Completion, FunctionModel, LocalSpec, Request, Sampling
+from backtalk.models import (
+    Budget,
+    BudgetExceeded,
+    Completion,
+    FunctionModel,
+    LocalSpec,
+    Request,
+    Sampling,
+)
 from backtalk.models.errors import AuthenticationError, BadRequest, ContextTooLong
 from backtalk.models.refused_requests import generate_or_refuse
 from backtalk.models.run_sync import run_sync
@@ -128,10 +138,50 @@ def test_rounds_go_on_without_it(policy, store):
         learn()
 
 
+def test_evaluations_of_rounds_leave_out_as_much_as_the_method(policy, store):
+    learner = OnlineLearner(
+        "dpo",
+        store,
+        Run(seed=0),
+        feedback_source=RewardJudge(Longer()),
+        config=OnlineConfig(rounds=1, prompts_per_round=7, num_samples=3),
+        options=STEP | {"max_left_out": "0.5"},
+        judge=Longer(),
+    )
+    prompts = TrainingSet(store, split="all").prompts()
+    (evaluation,) = asyncio.run(learner.learn(policy, prompts, prompts)).evaluations
+    assert evaluation.prompts == 6
+    assert len(evaluation.refused) == 1
+
+
+class Spending:
+    """Policy that refuses the first prompts, and whose budget ends at the following ones."""
+
+    def __init__(self, id_):
+        self.id = id_
+
+    async def decode(self, prompts, *, seed=0):
+        if int(prompts[0][0].text) >= 8:
+            raise BudgetExceeded("no calls are left", spent=8, allowed=8)
+        raise BadRequest("not this one")
+
+
+def test_a_budget_that_ends_after_refused_prompts_only_is_an_error():
+    prompts = tuple((Message.user(str(i)),) for i in range(24))
+    plan = Plan(prompts, (Spending("a"), Spending("b")), ((None,) * 24,) * 2)
+    run = Run(seed=0, budget=Budget(calls=1_000))
+    with pytest.raises(BudgetExceeded):
+        run_sync(answer_and_judge(plan, Longer(), run, max_left_out=0.5))
+
+
 def test_evaluations_leave_it_out_for_both_policies(policy, store):
     other = policy.derive(system="Be brief.", lineage=policy.lineage)
     with pytest.raises(BacktalkError, match=r"1 of 7 prompts are refused.*two user turns in a row"):
         evaluate(other, policy, store, judge=Longer(), split="all")
+    result = evaluate(other, policy, store, judge=Longer(), split="all", max_left_out=0.15)
+    assert result.prompts == 6
+    with pytest.raises(BacktalkError, match="1 of 1 prompts are refused"):
+        evaluate(other, policy, store, judge=Longer(), prompts=[REFUSED], max_left_out=1.0)
     for i in range(13):
         add(store, f"Is shop {i} open?")
     result = evaluate(other, policy, store, judge=Longer(), split="all")

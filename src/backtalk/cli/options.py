@@ -89,6 +89,16 @@ CheckJudgeOption = Annotated[
         "feedback in the store, after the evaluation; 0 for no check.",
     ),
 ]
+MaxLeftOutOption = Annotated[
+    float,
+    typer.Option(
+        "--max-left-out",
+        min=0,
+        max=1,
+        help="Largest share of the prompts that a model may refuse, as its chat template cannot "
+        "write them or they are too long. They are left out and listed.",
+    ),
+]
 FreshOption = Annotated[
     bool,
     typer.Option(

@@ -30,8 +30,8 @@ from backtalk.stats.validation import Floats
 
 BATCH_SIZE = 32
 """Number of prompts answered and judged at a time."""
-MAX_REFUSED = 0.05
-"""Largest share of the prompts that models may refuse."""
+MAX_LEFT_OUT = 0.05
+"""Largest share of the prompts that models may refuse, by default."""
 _SHOWN = 3
 
 BUDGET_BATCH_SIZE = 8
@@ -71,7 +71,9 @@ class AnswerSet:
     """Prompts that a policy's model refuses, which are left out for all policies."""
 
 
-async def answer_and_judge(plan: Plan, judge: Judge, run: Run) -> AnswerSet:
+async def answer_and_judge(
+    plan: Plan, judge: Judge, run: Run, *, max_left_out: float = MAX_LEFT_OUT
+) -> AnswerSet:
     """Generate the answers that do not exist yet, and judge all of them.
 
     The policies sample independently of one another. If the budget ends, the result has the
@@ -85,9 +87,13 @@ async def answer_and_judge(plan: Plan, judge: Judge, run: Run) -> AnswerSet:
         Judge that scores the answers, or compares them with the baseline's.
     run : Run
         Seed, budget and progress of the run.
+    max_left_out : float, default 0.05
+        Largest share of the prompts that models may refuse, in [0, 1].
 
     Raises
     ------
+    BacktalkError
+        If models refuse more prompts, or all.
     BudgetExceeded
         If the budget ends before the first batch of prompts is answered and judged.
     ModelError
@@ -112,12 +118,12 @@ async def answer_and_judge(plan: Plan, judge: Judge, run: Run) -> AnswerSet:
                 ]
                 part, rows, errors = _split_refused(prompts[start : batch.stop], outputs)
                 refused += errors
-                _check_refused(refused, len(prompts))
+                _check_refused(refused, len(prompts), max_left_out)
                 texts = [pair_texts(part, row) for row in rows]
                 if part:
                     values.append(await _judge(judge, texts, [item.id for item in plan.policies]))
             except BudgetExceeded:
-                if not done:
+                if not values:
                     raise
                 break
             except ModelError as error:
@@ -241,15 +247,16 @@ def _split_refused(
     return answered, rows, refused
 
 
-def _check_refused(refused: Sequence[RefusedPrompt], total: int) -> None:
-    """Raise an error if models refuse more than a share of :data:`MAX_REFUSED` of the prompts."""
-    if len(refused) <= MAX_REFUSED * total:
+def _check_refused(refused: Sequence[RefusedPrompt], total: int, limit: float) -> None:
+    """Raise an error if models refuse a larger share of the prompts than a limit, or all."""
+    if not refused or (len(refused) <= limit * total and len(refused) < total):
         return
     listed = "; ".join(map(str, refused[:_SHOWN]))
     raise BacktalkError(
-        f"{len(refused)} of {total} prompts are refused by a model, and {MAX_REFUSED:.0%} may be: "
-        f"{listed}",
-        "Mend or delete these prompts, or choose another chat_template of the policy",
+        f"{len(refused)} of {total} prompts are refused by a model, and max_left_out is "
+        f"{limit:.0%}: {listed}",
+        "Mend or delete these prompts, choose another chat_template of the policy, or raise "
+        "max_left_out",
     )
 
 

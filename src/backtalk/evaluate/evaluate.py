@@ -10,6 +10,7 @@ import numpy as np
 
 from backtalk.errors import BacktalkError
 from backtalk.evaluate.answering import (
+    MAX_LEFT_OUT,
     AnswerSet,
     answer_and_judge,
     pair_texts,
@@ -51,6 +52,7 @@ async def evaluate(
     run: Run,
     split: PromptSplit = "held-out",
     guards: Sequence[Judge] = (),
+    max_left_out: float = MAX_LEFT_OUT,
 ) -> tuple[Evaluation, AnswerSet]:
     """Compare a candidate with a baseline.
 
@@ -69,6 +71,8 @@ async def evaluate(
         Set that the prompts are from, for the record.
     guards : sequence of Judge, default ()
         Guardrails: judges by which the candidate must not get worse.
+    max_left_out : float, default 0.05
+        Largest share of the prompts that a model may refuse, in [0, 1]; they are left out.
 
     Returns
     -------
@@ -94,7 +98,9 @@ async def evaluate(
             "A fifth of all prompts is held out: add interactions, or pass other prompts",
         )
     judge, guards = in_run(judge, run), [in_run(guard, run) for guard in guards]
-    answer_set = await _answer([baseline, candidate], prompts, judge, guards, run)
+    answer_set = await _answer(
+        [baseline, candidate], prompts, judge, guards, run=run, limit=max_left_out
+    )
     result = await _make_evaluation(
         answer_set, 1, judge, policies=(candidate, baseline), guards=guards, run=run, split=split
     )
@@ -111,6 +117,7 @@ async def choose_best(
     split: PromptSplit = "held-out",
     guards: Sequence[Judge] = (),
     unseen: float = 0.5,
+    max_left_out: float = MAX_LEFT_OUT,
 ) -> tuple[Evaluation, Selection, AnswerSet]:
     """Choose the best of several candidates on some prompts, and evaluate it on the others.
 
@@ -118,7 +125,7 @@ async def choose_best(
     ----------
     candidates : sequence of AnsweringPolicy
         Candidates to choose from.
-    baseline, prompts, judge, run, split, guards
+    baseline, prompts, judge, run, split, guards, max_left_out
         See :func:`evaluate`.
     unseen : float, default 0.5
         Share of the prompts that is held out from the choice and used for the evaluation.
@@ -144,7 +151,9 @@ async def choose_best(
             "Add interactions, or pass other prompts",
         )
     judge, guards = in_run(judge, run), [in_run(guard, run) for guard in guards]
-    answer_set = await _answer([baseline, *candidates], prompts, judge, guards, run)
+    answer_set = await _answer(
+        [baseline, *candidates], prompts, judge, guards, run=run, limit=max_left_out
+    )
     if len(answer_set.prompts) < 2:
         raise BacktalkError(
             "Fewer than two prompts have answers and verdicts, of which one is for the choice and "
@@ -170,12 +179,14 @@ async def _answer(
     prompts: Sequence[Prompt],
     judge: Judge,
     guards: Sequence[Judge],
+    *,
     run: Run,
+    limit: float,
 ) -> AnswerSet:
     """Answer the prompts, after checks that cost nothing."""
     plan = await make_plan(policies, prompts, seed=run.seed)
     await check_plan(plan, [judge, *guards], run)
-    return await answer_and_judge(plan, judge, run)
+    return await answer_and_judge(plan, judge, run, max_left_out=limit)
 
 
 async def _make_evaluation(

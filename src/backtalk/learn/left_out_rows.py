@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from backtalk.artifacts import Artifacts
 from backtalk.errors import BacktalkError
@@ -156,6 +157,20 @@ class LeftOutRows:
             "Mend or delete these records, choose another chat_template or template_options of "
             "the policy, or raise max_left_out",
         )
+
+
+def read_max_left_out(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> float:
+    """Return the option ``max_left_out`` of a method, also for methods that have none.
+
+    Parameters
+    ----------
+    options : Mapping[str, Any]
+        Options as they are given, which may be strings.
+    defaults : Mapping[str, Any]
+        Defaults of the method's options.
+    """
+    value = options.get("max_left_out", defaults.get("max_left_out"))
+    return MAX_LEFT_OUT if value is None else float(value)
 
 
 def save_left_out(rows: Iterable[LeftOutRow], artifacts: Artifacts) -> str:

@@ -17,6 +17,7 @@ from backtalk.cli.options import (
     JsonOption,
     JudgeOption,
     LimitOption,
+    MaxLeftOutOption,
     MoneyOption,
     PricesOption,
     ProjectOption,
@@ -53,6 +54,7 @@ def compare(
     limit: LimitOption = None,
     fresh: FreshOption = False,
     check_judge: CheckJudgeOption = 50,
+    max_left_out: MaxLeftOutOption = 0.05,
     wait: WaitOption = True,
     seed: SeedOption = 0,
     max_calls: CallsOption = None,
@@ -126,6 +128,7 @@ def compare(
                     progress=progress,
                     fresh=fresh,
                     check_judge=check_judge,
+                    max_left_out=max_left_out,
                 )
             )
         result, selection = comparison.evaluation, comparison.selection

@@ -18,6 +18,7 @@ from backtalk.cli.options import (
     JsonOption,
     JudgeOption,
     LimitOption,
+    MaxLeftOutOption,
     MoneyOption,
     PricesOption,
     ProjectOption,
@@ -80,6 +81,7 @@ def evaluate_command(
     ] = None,
     fresh: FreshOption = False,
     check_judge: CheckJudgeOption = 50,
+    max_left_out: MaxLeftOutOption = 0.05,
     wait: WaitOption = True,
     seed: SeedOption = 0,
     max_calls: CallsOption = None,
@@ -191,6 +193,7 @@ def evaluate_command(
                     progress=progress,
                     fresh=fresh,
                     check_judge=check_judge,
+                    max_left_out=max_left_out,
                 )
             )
         if report is not None:

@@ -17,6 +17,7 @@ from backtalk.experiments import Experiment, list_experiments, start
 from backtalk.feedback import content_id
 from backtalk.feedback.interaction import Prompt
 from backtalk.learn.background.spec import Round, RoundOutcome
+from backtalk.learn.left_out_rows import read_max_left_out
 from backtalk.learn.method import get_method
 from backtalk.learn.no_improvement import NoImprovement
 from backtalk.learn.training_set import TrainingSet
@@ -142,6 +143,7 @@ async def _evaluate(
         get_judge(str(watch.judge), store),
         run=run,
         guards=[get_judge(name, store) for name in watch.guards],
+        max_left_out=read_max_left_out(watch.options, get_method(watch.method).options),
     )
     # The id is determined by the round: a round that runs again saves no second evaluation.
     evaluation = evaluation.model_copy(

@@ -19,7 +19,7 @@ from backtalk.feedback.answers import response_key
 from backtalk.feedback.interaction import Prompt
 from backtalk.feedback.requests import as_requested, with_settings_in_metadata
 from backtalk.feedback.views import Pair
-from backtalk.learn.left_out_rows import MAX_LEFT_OUT, LeftOutRow, LeftOutRows
+from backtalk.learn.left_out_rows import LeftOutRow, LeftOutRows, read_max_left_out
 from backtalk.learn.method import Method, get_method
 from backtalk.learn.online.feedback_sources import (
     FeedbackSource,
@@ -211,7 +211,9 @@ class OnlineLearner:
         if self._judge is None:
             return None
         sides = self._load(learned), self._load(before)
-        evaluation, _ = await evaluate(*sides, held_out, self._judge, run=self._run)
+        evaluation, _ = await evaluate(
+            *sides, held_out, self._judge, run=self._run, max_left_out=self._max_left_out
+        )
         return evaluation
 
     async def _run_round(
@@ -300,9 +302,8 @@ class OnlineLearner:
 
     @property
     def _max_left_out(self) -> float:
-        """Largest share of the prompts of a round that a model may refuse."""
-        value = self._options.get("max_left_out", self._method.options.get("max_left_out"))
-        return MAX_LEFT_OUT if value is None else float(value)
+        """Largest share of the prompts of a round or an evaluation that a model may refuse."""
+        return read_max_left_out(self._options, self._method.options)
 
     def _seed(self, number: int) -> int:
         return self._run.seed * 1_000 + number
